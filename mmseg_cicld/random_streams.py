@@ -41,6 +41,10 @@ class KeyedStreams:
         """Returns the NumPy generator of one stream, see :meth:`integer`."""
         return np.random.default_rng(self.integer(name, *key))
 
+    def uniform(self, name: str, *key: int, size: int | tuple[int, ...] | None = None) -> np.ndarray | float:
+        """Draws float64 numbers in [0, 1) from one stream, one number without ``size``, see :meth:`integer`."""
+        return self.numpy(name, *key).random(size)
+
     def torch(self, name: str, *key: int, device: torch.device | str = 'cpu') -> torch.Generator:
         """Returns the torch generator of one stream on ``device``, see :meth:`integer`."""
         return torch.Generator(device=device).manual_seed(self.integer(name, *key))

@@ -1,0 +1,209 @@
+"""The wrapper that trains any mmseg segmentor with a list of objectives and an EMA teacher."""
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..random_streams import KeyedStreams
+from .objectives import Objective
+from .segmentor_contract import check_segmentor
+from .step_context import DomainBatch, StepContext
+from .teacher import EMATeacher
+
+
+# Finished iterations, optimiser updates, and teacher updates: buffers, so that they survive a resume.
+COUNTERS = ('iteration', 'updates', 'teacher_updates')
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss is NaN or infinite; nothing has been updated from it."""
+
+
+@MODELS.register_module(name=['ClassMixEMA', 'DACS'])
+class ClassMixEMA(BaseModel):
+    """Trains a student segmentor; a step is a list of objectives, each back-propagated as soon as it is computed.
+
+    One step: the teacher is updated, each objective gives its losses and frees its graph after its backward pass,
+    then the optimiser steps. So peak memory is that of the largest objective. All losses are read by the host once,
+    before the optimiser steps.
+
+    Args:
+        segmentor: Config of any mmseg segmentor with per-pixel heads.
+        objectives: Configs of the objectives, in the order in which they run.
+        teacher: Arguments of :class:`EMATeacher`, None for no teacher.
+        evaluate: Which network validates and predicts, ``'student'`` or ``'teacher'``.
+
+    Raises:
+        ValueError: If objectives, teacher and ``evaluate`` contradict each other.
+    """
+
+    def __init__(self, segmentor: dict, objectives: Sequence[dict], teacher: dict | None = None,
+                 evaluate: str = 'student') -> None:
+        student = MODELS.build(segmentor)
+        check_segmentor(student)
+        super().__init__(data_preprocessor=student.data_preprocessor)
+        self.student = student
+        self.teacher = None if teacher is None else EMATeacher(student, **teacher)
+        self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
+        self.evaluate = evaluate
+        for counter in COUNTERS:
+            self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
+        self._counts = dict.fromkeys(COUNTERS, 0)
+        self.streams = KeyedStreams(seed=0)
+        self.keep_step = False
+        self.kept_step: dict[str, Tensor] | None = None
+        self._check()
+        for objective in self.objectives:
+            objective.attach(student)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that validates and predicts."""
+        return self.student if self.evaluate == 'student' else self.teacher.network
+
+    def init_weights(self) -> None:
+        """Initialises the student; teacher and frozen networks start as its copies."""
+        self.student.init_weights()
+        if self.teacher is not None:
+            self.teacher.copy_from(self.student)
+        for objective in self.objectives:
+            objective.attach(self.student)
+
+    def forward(self, inputs: Tensor | StepContext, data_samples: list | int | None = None,
+                mode: str = 'tensor') -> Tensor | list | dict[str, Tensor]:
+        """Predicts with the evaluated network (mmseg's modes), or runs objective number ``data_samples``.
+
+        The mode ``'objective'`` exists so that every forward of a step can go through a DDP module.
+        """
+        if mode == 'objective':
+            return self.objectives[data_samples](inputs)
+        return self.evaluated(inputs, data_samples, mode)
+
+    def train_step(self, data: dict, optim_wrapper: OptimWrapper, ddp: nn.Module | None = None) -> dict[str, Tensor]:
+        """Runs one iteration.
+
+        Args:
+            data: ``source`` and ``target`` batches of :class:`UDADataset`.
+            optim_wrapper: mmengine's optimiser wrapper.
+            ddp: The DDP module around this model, if there is one.
+
+        Returns:
+            Log values on the CPU: ``loss`` and every objective's entries under its name.
+
+        Raises:
+            NonFiniteLossError: If a loss is NaN or infinite; optimiser and teacher are untouched by it.
+        """
+        self._update_teacher()
+        context = self._context(data)
+        log: dict[str, Tensor] = {}
+        for index, objective in enumerate(self.objectives):
+            last = index == len(self.objectives) - 1
+            losses = self._objective_losses(context, index, optim_wrapper, ddp, last)
+            total, entries = self.parse_losses({f'{objective.name}.{key}': value for key, value in losses.items()})
+            entries.pop('loss')
+            log.update(entries)
+            log['loss'] = log.get('loss', 0) + total.detach()
+            self._backward(optim_wrapper, total, last)
+            del losses, total
+        log = self._read(log, context)
+        self._step(optim_wrapper)
+        if self.keep_step:
+            self.keep_step, self.kept_step = False, context.panel()
+        return log
+
+    def _update_teacher(self) -> None:
+        # Gradient accumulation: the teacher follows the optimiser's updates, not the iterations.
+        if self.teacher is not None and self._counts['teacher_updates'] == self._counts['updates']:
+            self.teacher.update(self.student, self._counts['updates'])
+            self._count('teacher_updates')
+
+    def _context(self, data: dict) -> StepContext:
+        source, target = (self._domain_batch(data.get(domain)) for domain in ('source', 'target'))
+        if source is None or source.labels_BHW is None:
+            raise ValueError("a training batch needs labelled images under the key 'source': use "
+                             "train_dataloader.dataset=dict(type='UDADataset', source=..., target=...)")
+        wanting = [objective.name for objective in self.objectives if objective.needs_target]
+        if target is None and wanting:
+            raise ValueError(f'the objectives {wanting} need target images: set train_dataloader.dataset.target')
+        return StepContext(source, target, self._counts['iteration'], self.streams, self.student, self.teacher)
+
+    def _domain_batch(self, data: dict | None) -> DomainBatch | None:
+        if data is None:
+            return None
+        data = self.data_preprocessor(data, True)
+        samples = data['data_samples']
+        labels, valid = (torch.stack([sample.get(key).data for sample in samples]) if key in samples[0] else None
+                         for key in ('gt_sem_seg', 'valid_pseudo_mask'))
+        return DomainBatch(
+            images_BCHW=data['inputs'],
+            labels_BHW=None if labels is None else labels[:, 0].long(),
+            valid_B1HW=valid,
+            files=tuple(str(sample.metainfo.get('img_path', 'an image without img_path')) for sample in samples))
+
+    def _objective_losses(self, context: StepContext, index: int, optim_wrapper: OptimWrapper,
+                          ddp: nn.Module | None, last: bool) -> dict[str, Tensor]:
+        # Dropout and drop path draw from torch's global stream: keyed for each objective, not handed on.
+        torch.manual_seed(self.streams.integer(f'network.{self.objectives[index].name}', self._counts['iteration'], get_rank()))
+        module = self if ddp is None else ddp
+        held_back = contextlib.nullcontext() if ddp is None or last else ddp.no_sync()
+        with held_back, optim_wrapper.optim_context(module):
+            return module(context, index, mode='objective')
+
+    @staticmethod
+    def _backward(optim_wrapper: OptimWrapper, loss: Tensor, last: bool) -> None:
+        # mmengine counts one backward pass an iteration to know when accumulated gradients are due.
+        count = optim_wrapper._inner_count
+        optim_wrapper.backward(optim_wrapper.scale_loss(loss))
+        optim_wrapper._inner_count = count + 1 if last else count
+
+    def _step(self, optim_wrapper: OptimWrapper) -> None:
+        self._count('iteration')
+        if optim_wrapper.should_update():
+            optim_wrapper.step()
+            optim_wrapper.zero_grad()
+            self._count('updates')
+
+    def _count(self, counter: str) -> None:
+        # A Python copy goes with each buffer: reading a buffer on a GPU would wait for it.
+        self._counts[counter] += 1
+        self.get_buffer(counter).add_(1)
+
+    def _read(self, log: dict[str, Tensor], context: StepContext) -> dict[str, Tensor]:
+        """Brings all values to the host in one transfer and refuses what is not finite."""
+        values = torch.stack([value.double() for value in log.values()]).cpu()
+        log = dict(zip(log, values.unbind()))
+        broken = [f'{name}={float(value)}' for name, value in log.items() if not torch.isfinite(value)]
+        if broken:
+            files = context.source.files + (context.target.files if context.target else ())
+            raise NonFiniteLossError(
+                f'iteration {self._counts["iteration"] + 1}: {", ".join(broken)}. Neither optimiser nor teacher were touched. '
+                f'Images of this step: {", ".join(files)}. Look at these files (tools/analysis_tools/browse_dataset.py)'
+                ', lower optim_wrapper.optimizer.lr, or train without --amp.')
+        return log
+
+    def _check(self) -> None:
+        if self.evaluate not in ('student', 'teacher'):
+            raise ValueError(f"model.evaluate is '{self.evaluate}', allowed are 'student' and 'teacher'")
+        if self.teacher is None:
+            wanting = [objective.name for objective in self.objectives if objective.needs_teacher]
+            wanting += ['evaluate'] if self.evaluate == 'teacher' else []
+            if wanting:
+                raise ValueError(f'{wanting} need a teacher: set model.teacher=dict(momentum=0.999)')
+        if not len(self.objectives):
+            raise ValueError("model.objectives is empty: give at least dict(type='SourceSupervision')")
+        for objective in self.objectives:
+            if not isinstance(objective, Objective):
+                raise TypeError(f'model.objectives holds a {type(objective).__name__}, which is not an Objective')
+        double = [name for name, n in Counter(objective.name for objective in self.objectives).items() if n > 1]
+        if double:
+            raise ValueError(f'several objectives are called {double}: give each a name of its own, name=...')
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._counts = {counter: int(self.get_buffer(counter)) for counter in COUNTERS}

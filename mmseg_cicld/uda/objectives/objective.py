@@ -1,0 +1,28 @@
+"""What every training signal has in common."""
+from torch import Tensor, nn
+
+from ..step_context import StepContext
+
+
+class Objective(nn.Module):
+    """One training signal: maps the state of a step to a dict of losses.
+
+    Entries whose key contains ``loss`` are summed and back-propagated, the others are only logged.
+
+    Args:
+        name: Prefix of its entries in the log, unique among the objectives of a model.
+    """
+
+    needs_target = False
+    needs_teacher = False
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def attach(self, student: nn.Module) -> None:
+        """Called after the student was built and again after its weights were initialised."""
+
+    def forward(self, context: StepContext) -> dict[str, Tensor]:
+        """Computes the losses of one step."""
+        raise NotImplementedError

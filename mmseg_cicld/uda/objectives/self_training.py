@@ -1,0 +1,37 @@
+"""Self-training on ClassMix images with pseudo-labels of the EMA teacher (DACS, Tranheden et al., WACV 2021)."""
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..pseudo_labels import PseudoLabelRule
+from ..segmentor_contract import train_forward
+from ..step_context import StepContext
+from ..strong_augmentation import StrongAugmentation
+from .objective import Objective
+
+
+@MODELS.register_module()
+class ClassMixSelfTraining(Objective):
+    """The segmentor's own losses on mixed images, weighted by the confidence of the pseudo-labels.
+
+    Args:
+        threshold: Probability above which a pixel counts as confident, in [0, 1].
+        ignore_top: Rows at the top of the crop without pseudo-label loss (15 in DAFormer's published configs).
+        ignore_bottom: Rows at the bottom without it (120 there; right for crops that span the full image height).
+        augmentation: Arguments of :class:`StrongAugmentation`.
+        name: Prefix in the log.
+    """
+
+    needs_target = True
+    needs_teacher = True
+
+    def __init__(self, threshold: float = 0.968, ignore_top: int = 0, ignore_bottom: int = 0,
+                 augmentation: dict | None = None, name: str = 'mix') -> None:
+        super().__init__(name)
+        self.rule = PseudoLabelRule(threshold, ignore_top, ignore_bottom)
+        self.augmentation = StrongAugmentation(**(augmentation or {}))
+
+    def forward(self, context: StepContext) -> dict[str, Tensor]:
+        """Computes the losses on the mixed batch and logs the confident share of the pseudo-labels."""
+        mixed = context.mixed(self.rule, self.augmentation)
+        output = train_forward(context.student, mixed.images_BCHW, mixed.labels_BHW, mixed.weights_BHW)
+        return dict(output.losses, confident_share=context.pseudo_labels(self.rule).confident_share)

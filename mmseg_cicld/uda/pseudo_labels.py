@@ -1,0 +1,79 @@
+"""Pseudo-labels of the teacher and the weight that says how far to trust them.
+
+Shape suffixes: B images, C classes, H and W height and width.
+"""
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from torch import Tensor
+
+
+class PseudoLabels(NamedTuple):
+    """Labels int64 [B, H, W], weights float [B, H, W] in [0, 1], confident share float [] in [0, 1]."""
+
+    labels_BHW: Tensor
+    weights_BHW: Tensor
+    confident_share: Tensor
+
+
+@dataclass(frozen=True)
+class PseudoLabelRule:
+    """How pseudo-labels are made from logits.
+
+    Every pixel takes the most probable class. One number weighs them all: the share of pixels, over the batch of
+    all processes, whose highest probability reaches the threshold (DACS; one number for each batch, not image, as
+    in the published implementation). It is computed before margins are taken out.
+
+    Args:
+        threshold: Confidence in [0, 1].
+        ignore_top: Rows at the top of the crop that get weight 0.
+        ignore_bottom: Rows at the bottom of the crop that get weight 0 (the bonnet of the recording car).
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    threshold: float = 0.968
+    ignore_top: int = 0
+    ignore_bottom: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f'threshold of the pseudo-labels is {self.threshold}, allowed are values in [0, 1]')
+        if self.ignore_top < 0 or self.ignore_bottom < 0:
+            raise ValueError(f'ignore_top={self.ignore_top}, ignore_bottom={self.ignore_bottom}: rows to ignore '
+                             'cannot be negative')
+
+    @torch.no_grad()
+    def __call__(self, logits_BCHW: Tensor, valid_B1HW: Tensor | None = None) -> PseudoLabels:
+        """Makes pseudo-labels.
+
+        Args:
+            logits_BCHW: Teacher logits at input resolution.
+            valid_B1HW: Mask of usable target pixels (1 = usable), takes the place of the margins.
+
+        Raises:
+            ValueError: If both margins and a mask are given, or the margins leave no row.
+        """
+        self._check(logits_BCHW.shape[2], valid_B1HW)
+        confidence_BHW, labels_BHW = logits_BCHW.softmax(dim=1).max(dim=1)
+        counts = (confidence_BHW >= self.threshold).sum(dtype=logits_BCHW.dtype)
+        all_reduce(counts)
+        share = counts / (labels_BHW.numel() * get_world_size())
+        weights_BHW = share.expand(labels_BHW.shape).clone()
+        weights_BHW[:, :self.ignore_top] = 0
+        weights_BHW[:, labels_BHW.shape[1] - self.ignore_bottom:] = 0
+        if valid_B1HW is not None:
+            weights_BHW = weights_BHW * valid_B1HW[:, 0].to(weights_BHW.dtype)
+        return PseudoLabels(labels_BHW, weights_BHW, share)
+
+    def _check(self, height: int, valid_B1HW: Tensor | None) -> None:
+        margins = self.ignore_top + self.ignore_bottom
+        if margins and valid_B1HW is not None:
+            raise ValueError('pseudo-label margins are given twice: remove ignore_top / ignore_bottom from the '
+                             'objective or the margins from the target pipeline')
+        if margins >= height:
+            raise ValueError(f'ignore_top={self.ignore_top} and ignore_bottom={self.ignore_bottom} leave nothing of a '
+                             f'crop of {height} rows: lower them or raise the crop size')

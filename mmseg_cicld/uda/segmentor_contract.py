@@ -1,0 +1,138 @@
+"""All that training signals may ask of a segmentor, so that any mmseg 1.x segmentor with per-pixel heads fits.
+
+Shape suffixes: B images, C channels or classes, H and W input height and width, h and w feature height and width.
+"""
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+IGNORE_INDEX = 255
+
+
+@dataclass
+class SegmentationOutput:
+    """What one training forward of a segmentor gives.
+
+    Args:
+        losses: The segmentor's own loss dict (``decode.loss_ce``, ``aux.loss_ce``, ``decode.acc_seg``, ...).
+        logits_BCHW: Logits of the main head at label resolution, with gradient.
+        features: Feature maps of the backbone, or of the neck if there is one, finest first, with gradient.
+    """
+
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    logits_BCHW: Tensor | None = None
+    features: tuple[Tensor, ...] = ()
+
+
+class _HeadTap:
+    """Sits in a decode head's ``sampler`` slot: hands it the pixel weights and keeps the resized logits."""
+
+    def __init__(self, weights_BHW: Tensor | None) -> None:
+        self.weights_BHW = weights_BHW
+        self.logits_BCHW: Tensor | None = None
+
+    def sample(self, seg_logits: Tensor, seg_label: Tensor) -> Tensor | None:
+        self.logits_BCHW = seg_logits
+        return self.weights_BHW
+
+
+def check_segmentor(segmentor: nn.Module) -> None:
+    """Refuses a segmentor whose heads do not classify each pixel.
+
+    Raises:
+        TypeError: If a decode or auxiliary head is not a ``BaseDecodeHead``.
+        ValueError: If a head has a pixel sampler of its own, or the data preprocessor does not normalise.
+    """
+    for key in ('decode_head', 'auxiliary_head'):
+        for head in _heads(segmentor, key):
+            if not isinstance(head, BaseDecodeHead):
+                raise TypeError(
+                    f'segmentor.{key} is a {type(head).__name__}, which does not predict a class for each pixel; '
+                    'ClassMixEMA needs heads derived from mmseg\'s BaseDecodeHead (DAFormerHead, SegformerHead, '
+                    f'UPerHead, ...): change model.segmentor.{key}.type in the config')
+            if head.sampler is not None:
+                raise ValueError(f'segmentor.{key}.sampler is {type(head.sampler).__name__}, but that slot carries the '
+                                 f'pseudo-label weights: remove model.segmentor.{key}.sampler from the config')
+    if not getattr(segmentor.data_preprocessor, '_enable_normalize', False):
+        raise ValueError('segmentor.data_preprocessor has no mean and std, which colour jitter and mixing need: set '
+                         "model.segmentor.data_preprocessor=dict(type='SegDataPreProcessor', mean=..., std=...)")
+
+
+def num_classes(segmentor: nn.Module) -> int:
+    """Returns the number of classes that the main head predicts."""
+    return _heads(segmentor, 'decode_head')[-1].num_classes
+
+
+def train_forward(segmentor: nn.Module,
+                  images_BCHW: Tensor,
+                  labels_BHW: Tensor,
+                  weights_BHW: Tensor | None = None) -> SegmentationOutput:
+    """Runs one training forward and gives losses, logits and features of that same pass.
+
+    Args:
+        segmentor: An mmseg segmentor.
+        images_BCHW: Normalised float images.
+        labels_BHW: int64 class ids, 255 = ignore.
+        weights_BHW: Loss weight of each pixel in [0, 1]; all one if None.
+    """
+    samples = [_data_sample(label_HW) for label_HW in labels_BHW]
+    features: list[tuple[Tensor, ...]] = []
+    source = segmentor.neck if getattr(segmentor, 'with_neck', False) else segmentor.backbone
+    handle = source.register_forward_hook(lambda module, args, out: features.append(_as_tuple(out)))
+    try:
+        with _head_taps(segmentor, weights_BHW) as main_tap:
+            losses = segmentor.loss(images_BCHW, samples)
+    finally:
+        handle.remove()
+    return SegmentationOutput(losses=losses, logits_BCHW=main_tap.logits_BCHW, features=features[0])
+
+
+def predict_logits(segmentor: nn.Module, images_BCHW: Tensor) -> Tensor:
+    """Returns the segmentor's logits, float [B, classes, H, W] at input resolution, in the mode it is in."""
+    height, width = images_BCHW.shape[2:]
+    meta = dict(img_shape=torch.Size((height, width)), pad_shape=torch.Size((height, width)),
+                ori_shape=torch.Size((height, width)), padding_size=[0, 0, 0, 0])
+    logits_BCHW = segmentor.encode_decode(images_BCHW, [meta] * len(images_BCHW))
+    return logits_BCHW if logits_BCHW.dtype == torch.float64 else logits_BCHW.float()
+
+
+def normalisation(segmentor: nn.Module) -> tuple[Tensor, Tensor]:
+    """Returns mean and std of the data preprocessor, each [1, C, 1, 1], in units of 8-bit images."""
+    preprocessor = segmentor.data_preprocessor
+    return preprocessor.mean[None], preprocessor.std[None]
+
+
+def _heads(segmentor: nn.Module, key: str) -> list[nn.Module]:
+    heads = getattr(segmentor, key, None)
+    if heads is None:
+        return []
+    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+
+
+def _as_tuple(features: Tensor | list[Tensor] | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (features, ) if isinstance(features, Tensor) else tuple(features)
+
+
+def _data_sample(label_HW: Tensor) -> SegDataSample:
+    shape = tuple(label_HW.shape)
+    return SegDataSample(gt_sem_seg=PixelData(data=label_HW[None]), metainfo=dict(img_shape=shape, ori_shape=shape))
+
+
+@contextmanager
+def _head_taps(segmentor: nn.Module, weights_BHW: Tensor | None) -> Iterator[_HeadTap]:
+    # The last decode head of a cascade is the one that predicts.
+    heads = _heads(segmentor, 'auxiliary_head') + _heads(segmentor, 'decode_head')
+    taps = [_HeadTap(weights_BHW) for _ in heads]
+    for head, tap in zip(heads, taps):
+        head.sampler = tap
+    try:
+        yield taps[-1]
+    finally:
+        for head in heads:
+            head.sampler = None

@@ -1,0 +1,116 @@
+"""What one training step knows: the batch, the draws, the networks, and what was computed from them so far.
+
+Shape suffixes: B images, C channels, H and W height and width.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank, get_world_size
+from torch import Tensor, nn
+
+from ..random_streams import KeyedStreams
+from .mixing import NUM_IDS, MixedBatch, choose_classes, class_mix, mix_masks, present_ids
+from .pseudo_labels import PseudoLabelRule, PseudoLabels
+from .segmentor_contract import SegmentationOutput, normalisation
+from .strong_augmentation import StrongAugmentation
+from .teacher import EMATeacher
+
+
+@dataclass(frozen=True)
+class DomainBatch:
+    """A preprocessed batch of one domain.
+
+    Args:
+        images_BCHW: Normalised float images.
+        labels_BHW: int64 class ids with 255 = ignore, None for the target.
+        valid_B1HW: uint8, 1 where a pseudo-label may be used, None if the data has no such mask.
+        files: Image files, for messages.
+    """
+
+    images_BCHW: Tensor
+    labels_BHW: Tensor | None
+    valid_B1HW: Tensor | None
+    files: tuple[str, ...]
+
+
+class StepContext:
+    """The state of one step, shared by all objectives; costly parts are computed on first use and kept.
+
+    Args:
+        source: Labelled batch.
+        target: Unlabelled batch, None when training on the source alone.
+        iteration: Number of iterations before this one.
+        streams: Random streams of the run.
+        student: The segmentor that is trained.
+        teacher: Its EMA, None without one.
+    """
+
+    def __init__(self, source: DomainBatch, target: DomainBatch | None, iteration: int, streams: KeyedStreams,
+                 student: nn.Module, teacher: EMATeacher | None) -> None:
+        self.source, self.target = source, target
+        self.iteration = iteration
+        self.student, self.teacher = student, teacher
+        self.source_output: SegmentationOutput | None = None
+        self._streams = streams
+        self._teacher_logits: Tensor | None = None
+        self._pseudo_labels: dict[PseudoLabelRule, PseudoLabels] = {}
+        self._mixed: dict[tuple[PseudoLabelRule, StrongAugmentation], MixedBatch] = {}
+
+    @property
+    def indices(self) -> range:
+        """Index of each sample of this process in the batch of all processes; keys what is drawn for it."""
+        return range(get_rank(), get_rank() + get_world_size() * len(self.source.images_BCHW), get_world_size())
+
+    def uniform(self, name: str, *key: int, size: int | tuple[int, ...] | None = None) -> np.ndarray | float:
+        """Draws numbers in [0, 1) for this iteration, see :class:`KeyedStreams`."""
+        return self._streams.uniform(name, self.iteration, *key, size=size)
+
+    @torch.no_grad()
+    def pseudo_labels(self, rule: PseudoLabelRule) -> PseudoLabels:
+        """Returns the teacher's pseudo-labels of the clean target images under a rule."""
+        if rule not in self._pseudo_labels:
+            if self._teacher_logits is None:
+                self._teacher_logits = self.teacher.logits(self.target.images_BCHW)
+            self._pseudo_labels[rule] = rule(self._teacher_logits, self.target.valid_B1HW)
+        return self._pseudo_labels[rule]
+
+    @torch.no_grad()
+    def mixed(self, rule: PseudoLabelRule, augmentation: StrongAugmentation) -> MixedBatch:
+        """Returns the strongly augmented ClassMix batch; source image i is pasted onto target image i."""
+        key = (rule, augmentation)
+        if key not in self._mixed:
+            pseudo = self.pseudo_labels(rule)
+            mask_BHW = self.mix_mask()
+            batch = class_mix(mask_BHW, (self.source.images_BCHW, self.source.labels_BHW),
+                              (self.target.images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW))
+            images = augmentation(batch.images_BCHW, normalisation(self.student), self._mix_uniform, self.indices)
+            self._mixed[key] = batch._replace(images_BCHW=images)
+        return self._mixed[key]
+
+    @torch.no_grad()
+    def mix_mask(self) -> Tensor:
+        """Returns the ClassMix mask, bool [B, H, W], true where the source image is pasted."""
+        labels_BHW = self.source.labels_BHW
+        scores = np.stack([self._mix_uniform('classes', i, size=NUM_IDS) for i in self.indices])
+        scores_BK = torch.from_numpy(scores).to(labels_BHW.device, non_blocking=True)
+        return mix_masks(labels_BHW, choose_classes(present_ids(labels_BHW), scores_BK))
+
+    def _mix_uniform(self, name: str, *key: int, size: int | None = None) -> np.ndarray | float:
+        return self.uniform(f'mix.{name}', *key, size=size)
+
+    def panel(self) -> dict[str, Tensor]:
+        """Returns what this step computed as CPU tensors for a picture; images are RGB uint8 [B, 3, H, W]."""
+        parts = dict(source_image=self._picture(self.source.images_BCHW), source_label=self.source.labels_BHW)
+        if self.target is not None:
+            parts['target_image'] = self._picture(self.target.images_BCHW)
+        for pseudo in list(self._pseudo_labels.values())[:1]:
+            parts.update(pseudo_label=pseudo.labels_BHW, pseudo_weight=pseudo.weights_BHW)
+        for mixed in list(self._mixed.values())[:1]:
+            parts.update(mixed_image=self._picture(mixed.images_BCHW), mixed_label=mixed.labels_BHW,
+                         mixed_weight=mixed.weights_BHW)
+        return {name: part.detach().cpu() for name, part in parts.items()}
+
+    def _picture(self, images_BCHW: Tensor) -> Tensor:
+        mean, std = normalisation(self.student)
+        return (images_BCHW * std + mean).round().clamp(0, 255).to(torch.uint8)

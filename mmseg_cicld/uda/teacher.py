@@ -1,0 +1,67 @@
+"""The teacher: an exponential moving average (EMA) of the student's parameters."""
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from .segmentor_contract import predict_logits
+
+
+class EMATeacher(nn.Module):
+    """Holds the averaged segmentor and predicts on clean target images.
+
+    Parameters are averaged with ``min(1 - 1 / (t + 1), momentum)``, so the first update copies the student.
+    Buffers are the teacher's own: its batch norms use the statistics of the batch that it sees, because it stays in
+    training mode with dropout and drop path switched off (DACS, Tranheden et al., WACV 2021, and DAFormer,
+    Hoyer et al., CVPR 2022, as their published implementation does it).
+
+    Args:
+        student: The segmentor to average.
+        momentum: Upper bound of the averaging factor, in [0, 1). EMA momentum of the papers, 0.999 for DAFormer.
+
+    Raises:
+        ValueError: If ``momentum`` is not in [0, 1).
+    """
+
+    def __init__(self, student: nn.Module, momentum: float = 0.999) -> None:
+        super().__init__()
+        if not 0 <= momentum < 1:
+            raise ValueError(f'model.teacher.momentum is {momentum}, allowed are values in [0, 1)')
+        self.momentum = momentum
+        self.network = copy.deepcopy(student)
+        self.network.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'EMATeacher':
+        """Sets the mode, but leaves dropout and drop path off."""
+        super().train(mode)
+        for module in self.modules():
+            # mmcv and timm each have a DropPath class of their own, so the name decides.
+            if isinstance(module, (nn.modules.dropout._DropoutNd, nn.MultiheadAttention)) \
+                    or type(module).__name__ == 'DropPath':
+                module.training = False
+        return self
+
+    def copy_from(self, student: nn.Module) -> None:
+        """Copies parameters and buffers of the student, used once after its weights were initialised."""
+        self.network.load_state_dict(student.state_dict())
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, updates: int) -> None:
+        """Moves the average towards the student.
+
+        Args:
+            student: The segmentor to average.
+            updates: Number t >= 0 of optimiser updates that the student has had.
+        """
+        factor = min(1 - 1 / (updates + 1), self.momentum)
+        own, new = list(self.network.parameters()), list(student.parameters())
+        if factor == 0:
+            torch._foreach_copy_(own, new)
+        else:
+            torch._foreach_mul_(own, factor)
+            torch._foreach_add_(own, new, alpha=1 - factor)
+
+    @torch.no_grad()
+    def logits(self, images_BCHW: Tensor) -> Tensor:
+        """Returns logits, float [B, classes, H, W], of normalised images at input resolution, without autograd."""
+        return predict_logits(self.network, images_BCHW)

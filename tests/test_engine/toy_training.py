@@ -1,0 +1,159 @@
+"""A tiny real training (ClassMixEMA around an mmseg EncoderDecoder), for tests and as a script for subprocesses.
+
+``python toy_training.py CONFIG.json`` builds the config by :func:`toy_config` and trains.
+"""
+import json
+import os
+import signal
+import sys
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import DATASETS, HOOKS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import nn
+from torch.utils.data import Dataset
+
+import mmseg_cicld.uda  # noqa: F401
+from mmseg_cicld.engine import AdaptationRunner
+from mmseg_cicld.random_streams import KeyedStreams
+from mmseg.registry import MODELS
+
+SIZE = 16
+CLASSES = ('road', 'car', 'sky', 'person')
+
+
+@MODELS.register_module()
+class ToyBackbone(nn.Module):
+    """Two convolutions, group norm (batch size independent) or batch norm, and dropout."""
+
+    def __init__(self, norm: str = 'GN', dropout: float = 0.1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm = nn.GroupNorm(2, 8) if norm == 'GN' else getattr(nn, norm)(8)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.dropout(self.norm(self.conv(x)).relu()), )
+
+
+def _sample(streams: KeyedStreams, domain: str, position: int, labelled: bool) -> dict:
+    generator = streams.torch(domain, position)
+    image = torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+    sample = SegDataSample(metainfo=dict(img_path=f'{domain}_{position}.png', img_shape=(SIZE, SIZE),
+                                         ori_shape=(SIZE, SIZE)))
+    if labelled:
+        label = torch.randint(0, len(CLASSES), (1, SIZE, SIZE), generator=generator)
+        sample.gt_sem_seg = PixelData(data=label)
+    return dict(inputs=image, data_samples=sample)
+
+
+@DATASETS.register_module()
+class ToyPairs(Dataset):
+    """Keyed pairs of noise images that wrap around after ``length``; ``die_at`` kills the worker that draws it."""
+
+    METAINFO = dict(classes=CLASSES, palette=[[0, 0, i] for i in range(len(CLASSES))])
+
+    def __init__(self, length: int = 5, die_at: int | None = None) -> None:
+        self.length, self.die_at, self.metainfo = length, die_at, self.METAINFO
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, key) -> dict:
+        if key.position == self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        streams, wrapped = KeyedStreams(key.seed), key.position % self.length
+        return dict(source=_sample(streams, 'source', wrapped, True), target=_sample(streams, 'target', wrapped, False))
+
+
+@DATASETS.register_module()
+class ToyTest(Dataset):
+    """Three labelled target images for validation."""
+
+    def __init__(self) -> None:
+        self.metainfo = ToyPairs.METAINFO
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> dict:
+        return _sample(KeyedStreams(99), 'validation', index, True)
+
+
+@HOOKS.register_module()
+class Recorder(Hook):
+    """Writes what each iteration read and logged to a file, one JSON line each; may kill or signal the process."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, file: str, signal_at: int | None = None, signum: int = signal.SIGKILL,
+                 group: bool = False) -> None:
+        self.file, self.signal_at, self.signum, self.group = file, signal_at, signum, group
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        if runner.iter + 1 == self.signal_at:
+            (os.killpg if self.group else os.kill)(os.getpgid(0) if self.group else os.getpid(), self.signum)
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        files = [sample.img_path for sample in data_batch['source']['data_samples']]
+        logged = {name: float(value).hex() for name, value in outputs.items()}
+        line = dict(iter=runner.iter + 1, files=files, lr=runner.optim_wrapper.get_lr()['lr'][0], **logged)
+        with open(f'{self.file}.rank{runner.rank}', 'a') as stream:
+            print(json.dumps(line, sort_keys=True), file=stream)
+
+
+def toy_config(work_dir: str, max_iters: int = 8, save_interval: int = 3, val_interval: int = 4, workers: int = 0,
+               batch_size: int = 2, options: dict | None = None) -> Config:
+    """Returns a complete config; ``options`` are dotted keys as of ``--cfg-options``."""
+    model = dict(
+        type='ClassMixEMA',
+        segmentor=dict(
+            type='EncoderDecoder',
+            data_preprocessor=dict(type='SegDataPreProcessor', mean=[128.] * 3, std=[64.] * 3, bgr_to_rgb=True,
+                                   pad_val=0, seg_pad_val=255, size=(SIZE, SIZE)),
+            backbone=dict(type='ToyBackbone'),
+            decode_head=dict(type='FCNHead', in_channels=8, in_index=0, channels=8, num_convs=1, num_classes=4,
+                             norm_cfg=dict(type='GN', num_groups=2), dropout_ratio=0.1,
+                             loss_decode=dict(type='CrossEntropyLoss')),
+            test_cfg=dict(mode='whole')),
+        teacher=dict(momentum=0.9),
+        objectives=[dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.255)])
+    loader = dict(batch_size=batch_size, num_workers=workers, persistent_workers=workers > 0)
+    cfg = dict(
+        work_dir=work_dir, runner_type='AdaptationRunner', default_scope='mmseg', model=model,
+        train_dataloader=dict(dataset=dict(type='ToyPairs'), sampler=dict(type='KeyedInfiniteSampler'), **loader),
+        val_dataloader=dict(batch_size=1, num_workers=0, dataset=dict(type='ToyTest'),
+                            sampler=dict(type='DefaultSampler', shuffle=False)),
+        val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
+        train_cfg=dict(type='ExactResumeTrainLoop', max_iters=max_iters, val_interval=val_interval),
+        val_cfg=dict(type='ValLoop'),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
+        param_scheduler=[dict(type='LinearLR', start_factor=0.1, begin=0, end=3, by_epoch=False),
+                         dict(type='PolyLR', power=1.0, eta_min=0, begin=3, end=max_iters, by_epoch=False)],
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=save_interval, max_keep_ckpts=2)),
+        custom_hooks=[dict(type='Recorder', file=os.path.join(work_dir, 'record.jsonl'))],
+        env_cfg=dict(mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')),
+        log_processor=dict(by_epoch=False), randomness=dict(seed=3))
+    cfg = Config(cfg)
+    cfg.merge_from_dict(options or {})
+    return cfg
+
+
+def train(*args, **kwargs) -> AdaptationRunner:
+    """Trains a toy config and returns its runner."""
+    cfg = toy_config(*args, **kwargs)
+    runner = AdaptationRunner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    with open(sys.argv[1]) as stream:
+        train(**json.load(stream))

@@ -1,0 +1,133 @@
+"""Weights by address and hash: loads safely, checks what came, and says what to change when nothing comes."""
+import hashlib
+import re
+from pathlib import Path
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model.weight_init import update_init_info
+from mmengine.registry import WEIGHT_INITIALIZERS
+from mmengine.runner import load_state_dict
+from mmengine.runner.checkpoint import get_external_models
+from torch import Tensor, nn
+from torch.hub import download_url_to_file, get_dir
+
+_HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.[a-z]+$')
+_OPEN_MMLAB = 'open-mmlab://'
+
+
+class PretrainedWeightsError(RuntimeError):
+    """Pretrained weights cannot be reached, are not what they should be, or do not fit the network."""
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class VerifiedPretrained:
+    """An ``init_cfg`` that loads weights into a module, in place of mmengine's ``Pretrained``.
+
+    The file is read without executing anything in it, its SHA-256 is compared, and every failure names the address,
+    the config key and the override. Downloads are kept in torch's hub directory (``TORCH_HOME``).
+
+    Args:
+        checkpoint: Path, ``http(s)://`` address, or ``open-mmlab://`` name of the weights.
+        sha256: SHA-256 of the file, or its first eight or more digits. By default the digits before the suffix of
+            an address, as torch and OpenMMLab name their files; a path is not checked unless this is given.
+        prefix: Only tensors whose names start with it are loaded, without it.
+        key: The config key of the module, for errors; relative to the segmentor.
+        unused: Names (or starts of names) of tensors in the file that the module has no place for.
+
+    Raises:
+        PretrainedWeightsError: On use, if the weights cannot be reached, differ from ``sha256`` or do not fit.
+    """
+
+    def __init__(self, checkpoint: str, sha256: str | None = None, prefix: str = '', key: str = 'backbone',
+                 unused: tuple[str, ...] = ('head.', 'fc.')) -> None:
+        self.checkpoint, self.sha256, self.prefix = str(checkpoint), sha256, prefix
+        self.key, self.unused = key, tuple(unused)
+
+    def __call__(self, module: nn.Module) -> None:
+        """Loads the weights into ``module``."""
+        path = self._local_file()
+        self._check_hash(path)
+        state = self._read(path)
+        self._check_names(state, module)
+        print_log(f'{self.key}: weights of {self.checkpoint}', logger='current')
+        load_state_dict(module, state, strict=False, logger='current')
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=f'VerifiedPretrained: {self.checkpoint}')
+
+    def _local_file(self) -> Path:
+        address = self._address()
+        if not address.startswith(('http://', 'https://')):
+            if not Path(address).is_file():
+                raise self._error(f'there is no file {address}')
+            return Path(address)
+        path = Path(get_dir()) / 'checkpoints' / address.rsplit('/', 1)[-1]
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            print_log(f'{self.key}: downloading {address} to {path}', logger='current')
+            try:
+                download_url_to_file(address, str(path))
+            except (OSError, RuntimeError) as error:
+                raise self._error(f'cannot download {address} ({type(error).__name__}: {error})') from error
+        return path
+
+    def _address(self) -> str:
+        if not self.checkpoint.startswith(_OPEN_MMLAB):
+            return self.checkpoint
+        known, name = get_external_models(), self.checkpoint[len(_OPEN_MMLAB):]
+        if name not in known:
+            raise self._error(f'mmengine knows no {self.checkpoint}; it knows {sorted(known)}')
+        location = known[name]
+        return location if '://' in location else f'https://download.openmmlab.com/{location}'
+
+    def _check_hash(self, path: Path) -> None:
+        expected = self.sha256
+        if expected is None and '://' in self.checkpoint:
+            found = _HASH_IN_NAME.search(path.name)
+            expected = found and found.group(1)
+        if not expected:
+            return
+        with path.open('rb') as file:
+            actual = hashlib.file_digest(file, 'sha256').hexdigest()
+        if not actual.startswith(expected.lower()):
+            raise self._error(f'{path} has SHA-256 {actual}, expected {expected}...; delete the file to download it '
+                              'again if it was cut short, or correct the hash if you trust the file')
+
+    def _read(self, path: Path) -> dict[str, Tensor]:
+        try:
+            if path.suffix == '.safetensors':
+                from safetensors.torch import load_file
+                content = load_file(path)
+            else:
+                content = torch.load(path, map_location='cpu', weights_only=True)
+        except Exception as error:  # torch raises a different type for each way in which a file can be broken
+            reason = str(error).splitlines()[0] if str(error) else ''
+            raise self._error(f'{path} cannot be read as weights ({type(error).__name__}: {reason})') from error
+        for wrapper in ('state_dict', 'model'):
+            if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+                content = content[wrapper]
+        if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+            raise self._error(f'{path} holds no dictionary of tensors')
+        return {name[len(self.prefix):]: value for name, value in content.items() if name.startswith(self.prefix)}
+
+    def _check_names(self, state: dict[str, Tensor], module: nn.Module) -> None:
+        own = module.state_dict()
+        missing = [name for name in own if name not in state and not name.endswith('num_batches_tracked')]
+        unknown = [name for name in state if name not in own and not name.startswith(self.unused)]
+        wrong = [f'{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}' for name in own
+                 if name in state and state[name].shape != own[name].shape]
+        if missing or unknown or wrong:
+            raise self._error(
+                f'{self.checkpoint} does not fit {type(module).__name__}: {_some(missing)} missing, {_some(unknown)} '
+                f'unknown, {_some(wrong)} of another shape')
+
+    def _error(self, problem: str) -> PretrainedWeightsError:
+        key = f'model.segmentor.{self.key}.init_cfg'
+        return PretrainedWeightsError(
+            f'pretrained weights of {key}: {problem}. To use a file that you have: --cfg-options '
+            f'{key}.checkpoint=/path/to/{self.checkpoint.rsplit("/", 1)[-1]}   To start from random weights: '
+            f'--cfg-options {key}=None   (without "segmentor." if the config has none)')
+
+
+def _some(names: list[str]) -> str:
+    return f'{len(names)} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})' if names else '0'

@@ -102,15 +102,10 @@ class ClassMixEMA(BaseModel):
         self._update_teacher()
         context = self._context(data)
         log: dict[str, Tensor] = {}
-        for index, objective in enumerate(self.objectives):
-            last = index == len(self.objectives) - 1
-            losses = self._objective_losses(context, index, optim_wrapper, ddp, last)
-            total, entries = self.parse_losses({f'{objective.name}.{key}': value for key, value in losses.items()})
-            entries.pop('loss')
+        for index in range(len(self.objectives)):
+            entries = self._run_objective(context, index, optim_wrapper, ddp)
+            log['loss'] = log.get('loss', 0) + entries.pop('loss')
             log.update(entries)
-            log['loss'] = log.get('loss', 0) + total.detach()
-            self._backward(optim_wrapper, total, last)
-            del losses, total
         log = self._read(log, context)
         self._step(optim_wrapper)
         if self.keep_step:
@@ -146,14 +141,19 @@ class ClassMixEMA(BaseModel):
             valid_B1HW=valid,
             files=tuple(str(sample.metainfo.get('img_path', 'an image without img_path')) for sample in samples))
 
-    def _objective_losses(self, context: StepContext, index: int, optim_wrapper: OptimWrapper,
-                          ddp: nn.Module | None, last: bool) -> dict[str, Tensor]:
+    def _run_objective(self, context: StepContext, index: int, optim_wrapper: OptimWrapper,
+                       ddp: nn.Module | None) -> dict[str, Tensor]:
+        """Computes and back-propagates the losses of one objective; its graph is gone when this returns."""
+        name, last = self.objectives[index].name, index == len(self.objectives) - 1
         # Dropout and drop path draw from torch's global stream: keyed for each objective, not handed on.
-        torch.manual_seed(self.streams.integer(f'network.{self.objectives[index].name}', self._counts['iteration'], get_rank()))
+        torch.manual_seed(self.streams.integer(f'network.{name}', self._counts['iteration'], get_rank()))
         module = self if ddp is None else ddp
         held_back = contextlib.nullcontext() if ddp is None or last else ddp.no_sync()
         with held_back, optim_wrapper.optim_context(module):
-            return module(context, index, mode='objective')
+            losses = module(context, index, mode='objective')
+        total, entries = self.parse_losses({f'{name}.{key}': value for key, value in losses.items()})
+        self._backward(optim_wrapper, total, last)
+        return {key: value.detach() for key, value in entries.items()}
 
     @staticmethod
     def _backward(optim_wrapper: OptimWrapper, loss: Tensor, last: bool) -> None:

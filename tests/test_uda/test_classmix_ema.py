@@ -1,0 +1,256 @@
+"""The wrapper: its step, its contract with segmentors, and what it refuses."""
+import copy
+import math
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+
+from mmseg_cicld.uda import ClassMixEMA, NonFiniteLossError
+from mmseg_cicld.uda.segmentor_contract import train_forward
+
+SOURCE = dict(type='SourceSupervision')
+SELF_TRAINING = dict(type='ClassMixSelfTraining', threshold=0.06)
+FEATURES = dict(type='SourceSupervision', feature_distance=dict(weight=0.005, min_ratio=0.25))
+
+
+def build(segmentor, objectives=(FEATURES, SELF_TRAINING), **kwargs) -> ClassMixEMA:
+    torch.manual_seed(0)
+    kwargs.setdefault('teacher', dict(momentum=0.9))
+    return MODELS.build(dict(type='ClassMixEMA', segmentor=segmentor, objectives=copy.deepcopy(list(objectives)),
+                             **kwargs)).train()
+
+
+def optimiser(model, lr: float = 1e-3, **kwargs) -> OptimWrapper:
+    return OptimWrapper(torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=lr), **kwargs)
+
+
+@pytest.mark.parametrize('name', ['segformer', 'deeplabv3plus', 'upernet', 'auxiliary'])
+def test_wraps_any_segmentor_with_pixel_heads(segmentor, batch, name):
+    model = build(segmentor(name))
+    before = copy.deepcopy(model.student.state_dict())
+    log = model.train_step(batch(), optimiser(model))
+    assert {'loss', 'source.decode.loss_ce', 'source.loss_feature_distance', 'mix.decode.loss_ce'} <= set(log)
+    assert ('mix.aux_1.loss_ce' in log) == (name == 'auxiliary')
+    assert any(not torch.equal(before[key], value) for key, value in model.student.state_dict().items())
+    model.eval()
+    inputs = torch.stack(batch()['target']['inputs']).float()
+    assert torch.equal(model(inputs, mode='tensor'), model.student(inputs, mode='tensor'))
+
+
+def test_log_holds_the_sum_of_the_losses(segmentor, batch):
+    model = build(segmentor())
+    log = model.train_step(batch(), optimiser(model))
+    parts = ['source.decode.loss_ce', 'source.loss_feature_distance', 'mix.decode.loss_ce']
+    assert float(log['loss']) == pytest.approx(sum(float(log[part]) for part in parts), rel=1e-6)
+    assert all(value.device.type == 'cpu' and not value.requires_grad for value in log.values())
+
+
+def test_pixel_weights_reach_every_head(segmentor, batch):
+    model = build(segmentor('auxiliary')).eval()
+    images, labels = torch.randn(2, 3, 64, 64), torch.randint(0, 19, (2, 64, 64))
+    weights = torch.rand(2, 64, 64)
+    losses = train_forward(model.student, images, labels, weights).losses
+    for key, logits in (('decode', model.student.decode_head), ('aux_1', model.student.auxiliary_head[1])):
+        out = logits.forward(model.student.extract_feat(images))
+        out = torch.nn.functional.interpolate(out, size=(64, 64), mode='bilinear', align_corners=False)
+        expected = (torch.nn.functional.cross_entropy(out, labels, reduction='none') * weights).mean()
+        torch.testing.assert_close(losses[f'{key}.loss_ce'], expected)
+    assert all(head.sampler is None for head in [model.student.decode_head, *model.student.auxiliary_head])
+
+
+def test_gradients_are_those_of_the_summed_losses(segmentor, batch):
+    """Backward passes one after the other add up to that of the sum: nothing is lost or counted twice."""
+    separate, joined = (build(segmentor()) for _ in range(2))
+    joined.load_state_dict(separate.state_dict())
+    before = {name: p.detach().clone() for name, p in separate.student.named_parameters()}
+    separate.train_step(batch(), optimiser(separate, lr=1.0))
+
+    contexts = []
+    joined.objectives[0].register_forward_pre_hook(lambda module, args: contexts.append(args[0]))
+    probe = copy.deepcopy(joined.state_dict())
+    joined.train_step(batch(), optimiser(joined, lr=0.0))
+    joined.load_state_dict(probe)
+    joined.zero_grad()
+    joined.teacher.update(joined.student, 0)
+    total = 0
+    for objective in joined.objectives:
+        torch.manual_seed(joined.streams.integer(f'network.{objective.name}', 0, 0))
+        total = total + sum(value for key, value in objective(contexts[0]).items() if 'loss' in key)
+    total.backward()
+    for name, parameter in joined.student.named_parameters():
+        moved = before[name] - dict(separate.student.named_parameters())[name]
+        expected = torch.zeros_like(moved) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(moved, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_graphs_are_freed_after_each_objective(segmentor, batch):
+    """No tensor with a graph is alive once the next objective starts."""
+    import gc
+    model = build(segmentor())
+    alive = []
+
+    def look(module, args):
+        gc.collect()
+        alive.append(sum(1 for o in gc.get_objects() if isinstance(o, torch.Tensor) and o.grad_fn is not None))
+
+    model.objectives[0].register_forward_pre_hook(look)
+    model.objectives[1].register_forward_pre_hook(look)
+    model.train_step(batch(), optimiser(model))
+    assert alive[0] == alive[1]
+
+
+def test_same_seed_gives_the_same_step_whatever_happened_before(segmentor, batch):
+    results = []
+    for disturbance in (0, 1):
+        model = build(segmentor())
+        torch.rand(7 * disturbance)
+        steps = optimiser(model)
+        results.append([float(model.train_step(batch(i), steps)['loss']) for i in range(3)])
+    assert results[0] == results[1]
+
+
+def test_a_new_objective_does_not_change_what_others_draw(segmentor, batch):
+    logs = []
+    for objectives in ([SOURCE, SELF_TRAINING], [SOURCE, dict(type='EntropyMinimisation'), SELF_TRAINING]):
+        model = build(segmentor(), objectives)
+        logs.append(model.train_step(batch(), optimiser(model)))
+    assert float(logs[0]['mix.decode.loss_ce']) == float(logs[1]['mix.decode.loss_ce'])
+
+
+def test_accumulated_gradients_move_teacher_and_optimiser_once(segmentor, batch):
+    model = build(segmentor())
+    wrapper = optimiser(model, accumulative_counts=2)
+    states = []
+    for index in range(4):
+        before = copy.deepcopy(model.student.state_dict())
+        model.train_step(batch(index), wrapper)
+        states.append(any(not torch.equal(before[name], value) for name, value in model.student.state_dict().items()
+                          if name in dict(model.student.named_parameters())))
+    assert states == [False, True, False, True]
+    assert (int(model.iteration), int(model.updates), int(model.teacher_updates)) == (4, 2, 2)
+
+
+def test_counters_survive_saving_and_loading(segmentor, batch):
+    first, second = build(segmentor()), build(segmentor())
+    steps = optimiser(first)
+    for index in range(2):
+        first.train_step(batch(index), steps)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    logs = [model.train_step(batch(2), optimiser(model)) for model in (first, second)]
+    assert {key: float(value) for key, value in logs[0].items()} == {key: float(v) for key, v in logs[1].items()}
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_before_anything_changes(segmentor, batch, value):
+    model = build(segmentor())
+    wrapper = optimiser(model)
+    model.train_step(batch(), wrapper)
+    with torch.no_grad():
+        model.student.decode_head.conv_seg.bias[3] = value
+    student = copy.deepcopy(model.student.state_dict())
+    momentum = copy.deepcopy(wrapper.state_dict())
+    with pytest.raises(NonFiniteLossError, match=r'iteration 2: .*source.decode.loss_ce=(nan|inf).*source_0\.png'):
+        model.train_step(batch(), wrapper)
+    parameters = dict(model.student.named_parameters())
+    assert all(torch.equal(student[name].nan_to_num(), value.nan_to_num()) for name, value in parameters.items())
+    assert momentum == wrapper.state_dict()
+    assert int(model.iteration) == 1
+
+
+def test_keeps_a_picture_of_the_step_when_asked(segmentor, batch):
+    model = build(segmentor())
+    data = batch()
+    model.keep_step = True
+    model.train_step(data, optimiser(model))
+    assert not model.keep_step
+    assert set(model.kept_step) == {'source_image', 'source_label', 'target_image', 'pseudo_label', 'pseudo_weight',
+                                    'mixed_image', 'mixed_label', 'mixed_weight'}
+    raw = torch.stack(data['source']['inputs'])[:, [2, 1, 0]]
+    assert torch.equal(model.kept_step['source_image'], raw)
+
+
+def test_teacher_can_be_evaluated(segmentor, batch):
+    model = build(segmentor(), evaluate='teacher')
+    model.train_step(batch(), optimiser(model, lr=0.1))
+    model.eval()
+    inputs = torch.stack(batch()['target']['inputs']).float()
+    assert torch.equal(model(inputs, mode='tensor'), model.teacher.network(inputs, mode='tensor'))
+
+
+def test_source_only_needs_neither_teacher_nor_target(segmentor, batch):
+    model = build(segmentor(), [SOURCE], teacher=None)
+    log = model.train_step(dict(source=batch()['source']), optimiser(model))
+    assert set(log) == {'loss', 'source.decode.loss_ce', 'source.decode.acc_seg'}
+
+
+def test_batch_of_one(segmentor, batch):
+    model = build(segmentor(norm_cfg=dict(type='GN', num_groups=4)))
+    assert torch.isfinite(model.train_step(batch(images=1), optimiser(model))['loss'])
+
+
+def test_labels_that_are_all_ignored_train_without_harm(segmentor, batch):
+    model = build(segmentor())
+    data = batch()
+    for sample in data['source']['data_samples']:
+        sample.gt_sem_seg = PixelData(data=torch.full((1, 64, 64), 255))
+    log = model.train_step(data, optimiser(model))
+    assert float(log['source.decode.loss_ce']) == 0
+    assert float(log['source.loss_feature_distance']) == 0
+    assert all(torch.isfinite(p).all() for p in model.student.parameters())
+
+
+@pytest.mark.parametrize('change, error, words', [
+    (dict(objectives=[]), ValueError, 'model.objectives is empty'),
+    (dict(objectives=[SOURCE, SOURCE]), ValueError, r"called \['source'\]"),
+    (dict(teacher=None), ValueError, r"\['mix'\] need a teacher"),
+    (dict(evaluate='ema'), ValueError, "'student' and 'teacher'"),
+    (dict(teacher=dict(momentum=1.0)), ValueError, r'model.teacher.momentum is 1.0'),
+    (dict(objectives=[dict(type='ClassMixSelfTraining', threshold=3)]), ValueError, 'threshold'),
+    (dict(objectives=[dict(type='OutputSpaceAdversarial', loss='hinge')]), ValueError, 'least_squares'),
+    (dict(objectives=[dict(type='SourceSupervision', feature_distance=dict(classes='stuff'))]), ValueError, 'things'),
+    (dict(objectives=[dict(type='SourceSupervision', feature_distance=dict(classes=[30]))]), ValueError, '19 classes'),
+])
+def test_contradicting_configs_are_refused(segmentor, change, error, words):
+    config = dict(objectives=[SOURCE, SELF_TRAINING])
+    config.update(change)
+    with pytest.raises(error, match=words):
+        build(segmentor(), **config)
+
+
+def test_a_sampler_of_its_own_is_refused(segmentor):
+    with pytest.raises(ValueError, match='decode_head.sampler'):
+        build(segmentor(sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=10)))
+
+
+def test_missing_parts_of_a_batch_are_named(segmentor, batch):
+    model = build(segmentor())
+    with pytest.raises(ValueError, match=r"\['mix'\] need target images"):
+        model.train_step(dict(source=batch()['source']), optimiser(model))
+    with pytest.raises(ValueError, match="under the key 'source'"):
+        model.train_step(dict(source=batch()['target']), optimiser(model))
+
+
+def test_adversary_needs_source_predictions(segmentor, batch):
+    model = build(segmentor(), [dict(type='OutputSpaceAdversarial')], teacher=None)
+    with pytest.raises(RuntimeError, match='SourceSupervision'):
+        model.train_step(batch(), optimiser(model))
+
+
+def test_adversary_sends_each_gradient_where_it_belongs(segmentor, batch):
+    model = build(segmentor(), [SOURCE, dict(type='OutputSpaceAdversarial')], teacher=None)
+    contexts = []
+    model.objectives[1].register_forward_pre_hook(lambda module, args: contexts.append(args[0]))
+    model.train_step(batch(), optimiser(model, lr=0.0))
+    losses = model.objectives[1](contexts[0])
+    discriminator, student = list(model.objectives[1].parameters()), list(model.student.parameters())
+    of_student = torch.autograd.grad(losses['loss_student'], discriminator + student, allow_unused=True,
+                                     retain_graph=True)
+    assert all(g is None for g in of_student[:len(discriminator)])
+    assert any(g is not None and g.abs().sum() > 0 for g in of_student[len(discriminator):])
+    for key in ('loss_discriminator_source', 'loss_discriminator_target'):
+        gradients = torch.autograd.grad(losses[key], discriminator + student, allow_unused=True)
+        assert all(g is not None for g in gradients[:len(discriminator)])
+        assert all(g is None for g in gradients[len(discriminator):])

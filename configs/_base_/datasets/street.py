@@ -1,0 +1,54 @@
+# The rendered two-domain street set of the quick start (19 Cityscapes classes, images of 256 x 128).
+# Made by: python tools/dataset_converters/render_street_set.py data/street
+crop_size = (128, 128)
+
+source_pipeline = [
+    dict(type='LoadImageStrictly'),
+    dict(type='LoadLabelStrictly'),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackUDAInputs')
+]
+target_pipeline = [
+    dict(type='LoadImageStrictly'),
+    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackUDAInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageStrictly'),
+    dict(type='LoadLabelStrictly'),
+    dict(type='PackSegInputs')
+]
+
+source_train = dict(
+    type='CityscapesDataset',
+    data_root='data/street/source',
+    data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
+    pipeline=source_pipeline)
+target_train = dict(
+    type='CityscapesDataset',
+    data_root='data/street/target',
+    data_prefix=dict(img_path='leftImg8bit/train'),
+    pipeline=target_pipeline)
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='KeyedInfiniteSampler'),
+    dataset=dict(type='UDADataset', source=source_train, target=target_train))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CityscapesDataset',
+        data_root='data/street/target',
+        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+        pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator

@@ -12,31 +12,19 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.structures import PixelData
-from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_cicld.random_streams import KeyedStreams
 from mmseg_cicld.uda.mixing import NUM_IDS
 from mmseg_cicld.uda.strong_augmentation import SIGMA_RANGE
-from parity_rules import checksum, fill, image, stats, to_reference_tensors, fill_network
+from parity_rules import checksum, fill_model, image, ours_to_reference, stats
+from pass_through import PassThrough
 
 ROOT = Path(__file__).parents[2]
 PARITY = ROOT / 'tests' / 'data' / 'parity'
 CASES = ['B1_daformer', 'B2_daformer_t150', 'B3_daformer_aug', 'E_deeplabv2']
 SEGMENTORS = dict(mit_b0='daformer_sepaspp_mit-b0', r50='deeplabv2red_r50-d8')
-
-
-class PassThrough(SegDataPreProcessor):
-    """Takes images that are normalised already."""
-
-    def __init__(self) -> None:
-        super().__init__(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
-        for name, values in dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]).items():
-            setattr(self, name, torch.tensor(values, dtype=torch.float64)[:, None, None])
-
-    def forward(self, data: dict, training: bool = False) -> dict:
-        return data
 
 
 class RecordedStreams(KeyedStreams):
@@ -55,7 +43,7 @@ class RecordedStreams(KeyedStreams):
             scores[chosen[chosen >= 0]] = 0.9
             return scores
         if name in ('mix.jitter_coin', 'mix.blur_coin'):
-            return float(coins[name == 'mix.blur_coin'])
+            return float(coins[int(name == 'mix.blur_coin')])
         row = iteration * 2 + key[1]
         if name == 'mix.blur_sigma':
             return (fixture['in/blur_sigma'][row] - SIGMA_RANGE[0]) / (SIGMA_RANGE[1] - SIGMA_RANGE[0])
@@ -97,7 +85,14 @@ class Case:
         self.resnet = self.config['kind'] == 'r50'
         self.model = self._model()
         self.optim_wrapper = self._optim_wrapper()
-        self.initial = to_reference_tensors(self.model.student.state_dict())
+        self.initial = dict(student=self.tensors(self.model.student), teacher=self.tensors(self.model.teacher.network))
+        # The first update copies the student's parameters; buffers stay the teacher's own.
+        self.initial['teacher'].update(ours_to_reference(
+            {name: p.detach().clone() for name, p in self.model.student.named_parameters()}))
+
+    @staticmethod
+    def tensors(network) -> dict:
+        return ours_to_reference({name: tensor.clone() for name, tensor in network.state_dict().items()})
 
     def expected(self, key: str):
         return get(self.fixture, key, self.precision)
@@ -118,10 +113,10 @@ class Case:
                  ignore_top=self.config.get('top', 0), ignore_bottom=self.config.get('bottom', 0))]
         model = MODELS.build(dict(type='ClassMixEMA', segmentor=segmentor, objectives=objectives,
                                   teacher=dict(momentum=self.config['alpha'])))
-        fill_network(model.student)
-        fill_network(model.teacher.network, prefix='ema_model.')
+        fill_model(model.student)
+        fill_model(model.teacher.network, prefix='ema_model.')
         if distance:
-            fill_network(model.objectives[0].feature_distance.frozen, prefix='imnet_model.')
+            fill_model(model.objectives[0].feature_distance.frozen, prefix='imnet_model.')
         model.to(self.dtype)
         model.data_preprocessor = model.student.data_preprocessor = PassThrough().to(self.dtype)
         model.streams = RecordedStreams(self.fixture)
@@ -218,16 +213,18 @@ class Case:
         for network, name in ((self.model.student, 'student'), (self.model.teacher.network, 'teacher')):
             if f'f32/{name}_sel_after{finished}' not in self.fixture.files:
                 continue
-            tensors = to_reference_tensors(network.state_dict())
+            tensors = self.tensors(network)
             expected = self.expected(f'{name}_sel_after{finished}')
             for tensor, row in zip(self.fixture['in/selected'].tolist(), expected):
-                self.compare_tensor(f'{name} {tensor}', tensors[tensor], self.initial[tensor], row)
+                self.compare_tensor(f'{name} {tensor}', tensors[tensor], self.initial[name][tensor], row)
 
     def compare_tensor(self, name: str, value, initial, row) -> None:
         ours = stats(value, initial)
         if self.precision == 'f64':
-            np.testing.assert_allclose(ours[:8], row[:8], atol=1e-9, rtol=1e-9, err_msg=name)
-            np.testing.assert_allclose(ours[8], row[8], rtol=1e-6, atol=1e-12, err_msg=name)
+            # The published jitter keeps its factors in float32, which the augmented case inherits.
+            exact, change = (5e-7, 1e-4) if self.name == 'B3_daformer_aug' else (1e-9, 1e-6)
+            np.testing.assert_allclose(ours[:8], row[:8], atol=exact, rtol=exact, err_msg=name)
+            np.testing.assert_allclose(ours[8], row[8], rtol=change, atol=1e-12, err_msg=name)
         elif not name.endswith('attn.kv.bias'):
             # AdamW turns the rounding noise of a vanishing gradient into steps, so that one key bias is left out.
             learning_rate = 5e-4 if self.resnet else 10 * float(self.expected('lr_backbone_head')[-1][0])

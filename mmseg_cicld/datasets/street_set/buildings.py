@@ -27,6 +27,8 @@ def draw_building(canvas: Canvas, light: Lighting, house: Building) -> None:
     normal = np.array([-outward[0], 0.0, -outward[1]])
     end_normal = np.array([0.0, 0.0, -1.0])
     for base, facing, shop in ((side, end_normal, False), (front, normal, house.shop)):
+        if not canvas.sees(base, height):
+            continue
         length = float(np.hypot(*(base[1] - base[0])))
         texture = _facade(light, house, length, _texels_per_metre(canvas, base), shop, rng)
         lit = light.shade(texture.astype(np.float32), facing).astype(np.uint8)

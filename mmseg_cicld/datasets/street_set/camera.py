@@ -55,8 +55,8 @@ class Camera:
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
         """Projects camera-frame points [N, 3] with positive depth to pixel coordinates [N, 2] (column, row)."""
-        scale = self.focal / points[:, 2]
-        return np.stack([self.width / 2 + points[:, 0] * scale, self.height / 2 - points[:, 1] * scale], axis=1)
+        scale = self.focal / points[:, 2:]
+        return points[:, :2] * (scale * (1.0, -1.0)) + (self.width / 2, self.height / 2)
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Projects world points.
@@ -70,6 +70,7 @@ class Camera:
         local = self.to_camera(points)
         return self.to_pixels(local), local[:, 2]
 
+    @cached_property
     def rays(self) -> np.ndarray:
         """World directions through all pixel centres, scaled to depth 1, float32 [height, width, 3]."""
         columns = (np.arange(self.width) + 0.5 - self.width / 2) / self.focal

@@ -8,12 +8,13 @@ import numpy as np
 from .camera import NEAR, Camera, clip_near
 
 _SHIFT = 4
-_LIMIT = 20000.0
+_STEPS = float(1 << _SHIFT)
+_LIMIT = 20000.0 * _STEPS
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
     """Pixel coordinates as the fixed-point integers of OpenCV, pixel centres at whole numbers."""
-    return np.rint((np.clip(points, -_LIMIT, _LIMIT) - 0.5) * (1 << _SHIFT)).astype(np.int32)
+    return np.minimum(np.maximum(points * _STEPS - _STEPS / 2, -_LIMIT), _LIMIT).astype(np.int32)
 
 
 class Canvas:
@@ -25,14 +26,14 @@ class Canvas:
     Attributes:
         color: uint8 [H, W, 3], BGR.
         label: uint8 [H, W], train ids.
-        depth: float32 [H, W], metres; infinite for the sky.
+        depth: float32 [H, W], metres; 0 for the sky.
     """
 
     def __init__(self, camera: Camera) -> None:
         self.camera = camera
         self.color = np.zeros((camera.height, camera.width, 3), np.uint8)
         self.label = np.full((camera.height, camera.width), 255, np.uint8)
-        self.depth = np.full((camera.height, camera.width), np.inf, np.float32)
+        self.depth = np.zeros((camera.height, camera.width), np.float32)
 
     def polygon(self, pixels: np.ndarray, depth: float, color: np.ndarray, label: int) -> None:
         """Fills a polygon given in pixels.
@@ -54,24 +55,23 @@ class Canvas:
         if len(local) >= 3:
             self.polygon(self.camera.to_pixels(local), local[:, 2].mean(), color, label)
 
-    def limb(self, start: np.ndarray, end: np.ndarray, width: float, depth: float, color: np.ndarray,
-             label: int) -> None:
+    def stroke(self, pixels: np.ndarray, width: float, depth: float, color: np.ndarray, label: int,
+               closed: bool = False) -> None:
         """Draws a thick line with round ends.
 
         Args:
-            start: Pixel coordinates [2].
-            end: Pixel coordinates [2].
-            width: Width in pixels; at least two are drawn, so that it survives the down-sampling.
+            pixels: Points [N, 2] that the line joins.
+            width: Width in pixels; at least two are drawn, so that it survives the shrinking.
             depth: Depth in metres.
             color: BGR in [0, 255].
             label: Train id.
+            closed: Whether the last point is joined to the first.
         """
-        a, b = _fixed(np.stack([start, end]))
-        thick = max(2, round(width))
-        a, b = (int(a[0]), int(a[1])), (int(b[0]), int(b[1]))
-        cv2.line(self.color, a, b, (float(color[0]), float(color[1]), float(color[2])), thick, shift=_SHIFT)
-        cv2.line(self.label, a, b, int(label), thick, shift=_SHIFT)
-        cv2.line(self.depth, a, b, float(depth), thick, shift=_SHIFT)
+        points, thick = [_fixed(pixels)], max(2, round(width))
+        cv2.polylines(self.color, points, closed, (float(color[0]), float(color[1]), float(color[2])), thick,
+                      shift=_SHIFT)
+        cv2.polylines(self.label, points, closed, int(label), thick, shift=_SHIFT)
+        cv2.polylines(self.depth, points, closed, float(depth), thick, shift=_SHIFT)
 
     def paste(self, left: float, top: float, color: np.ndarray, mask: np.ndarray, depth: float, label: int) -> None:
         """Pastes a sprite.
@@ -92,7 +92,7 @@ class Canvas:
             return
         covered = mask[y0 - y:y1 - y, x0 - x:x1 - x]
         window = np.s_[y0:y1, x0:x1]
-        self.color[window][covered] = color[y0 - y:y1 - y, x0 - x:x1 - x][covered]
+        cv2.copyTo(color[y0 - y:y1 - y, x0 - x:x1 - x], covered.astype(np.uint8), self.color[window])
         self.label[window][covered] = label
         self.depth[window][covered] = depth
 
@@ -123,18 +123,19 @@ class Canvas:
         mask = np.zeros(size[::-1], np.uint8)
         cv2.fillConvexPoly(mask, _fixed(pixels - offset), 255, shift=_SHIFT)
         warped = cv2.warpPerspective(texture, transform, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        paint = mask
         if alpha is not None:
-            paint = cv2.bitwise_and(mask, cv2.warpPerspective(alpha, transform, size, borderMode=cv2.BORDER_REPLICATE))
-        self._blend(window, warped, paint)
+            shown = cv2.warpPerspective(alpha, transform, size, borderMode=cv2.BORDER_REPLICATE)
+            weight = shown[..., None].astype(np.float32) / 255
+            warped = (self.color[window] * (1 - weight) + warped * weight).astype(np.uint8)
         inside = mask > 0
+        cv2.copyTo(warped, mask, self.color[window])
         self.label[window][inside] = label
-        self.depth[window][inside] = self._plane_depth(corners, window)[inside]
+        np.copyto(self.depth[window], self._plane_depth(corners, window), where=inside)
 
-    def _blend(self, window: tuple[slice, slice], color: np.ndarray, opacity: np.ndarray) -> None:
-        target = self.color[window]
-        weight = opacity[..., None].astype(np.uint16)
-        target[...] = (target * (255 - weight) + color * weight + 127) // 255
+    def sees(self, base: np.ndarray, top: float) -> bool:
+        """Whether an upright rectangle on two ground points (x, z) may reach into the image."""
+        corners, _ = self._panel_corners(base, 0.0, top)
+        return corners is not None and self._window(self.camera.to_pixels(corners))[0] is not None
 
     def _panel_corners(self, base: np.ndarray, bottom: float, top: float) -> tuple[np.ndarray | None, tuple]:
         """Camera-frame corners (top left, top right, bottom right, bottom left) and the visible part of the width."""

@@ -22,13 +22,17 @@ class _Pen:
 
     def color(self, material: str, twist: float = 1.0) -> np.ndarray:
         """Lit paint; ``twist`` decouples the colours of one figure from each other."""
-        return np.clip(self._light.paint(material, self._unit * twist % 1) * self._gain, 0, 255)
+        return np.minimum(self._light.paint(material, self._unit * twist % 1) * self._gain, 255)
 
     def limb(self, start: tuple, end: tuple, width: float, color: np.ndarray, label: int) -> None:
         """Draws a thick line between two joints."""
-        pixels, depth = self._canvas.camera.project(np.array([start, end]) @ self._axes + self._place)
-        middle = float(depth.mean())
-        self._canvas.limb(pixels[0], pixels[1], width * self._canvas.camera.focal / middle, middle, color, label)
+        self.stroke(np.array([start, end]), width, color, label)
+
+    def stroke(self, points: np.ndarray, width: float, color: np.ndarray, label: int, closed: bool = False) -> None:
+        """Draws a thick line along joints [N, 3]."""
+        pixels, depth = self._canvas.camera.project(points @ self._axes + self._place)
+        middle = float(depth[0] + depth[-1]) / 2
+        self._canvas.stroke(pixels, width * self._canvas.camera.focal / middle, middle, color, label, closed)
 
     def patch(self, points: np.ndarray, color: np.ndarray, label: int) -> None:
         """Fills a polygon."""
@@ -76,9 +80,7 @@ def _ring(radius: float, z: float, y: float) -> np.ndarray:
 
 def _draw_wheel(pen: _Pen, z: float, radius: float, tyre: float, inner: np.ndarray, label: int) -> None:
     pen.patch(_ring(radius, z, radius), inner, label)
-    ring = _ring(radius - tyre / 2, z, radius)
-    for a, b in zip(ring, np.roll(ring, -1, axis=0)):
-        pen.limb(a, b, tyre, pen.color('tyre'), label)
+    pen.stroke(_ring(radius - tyre / 2, z, radius), tyre, pen.color('tyre'), label, closed=True)
 
 
 def _draw_bicycle(pen: _Pen) -> None:

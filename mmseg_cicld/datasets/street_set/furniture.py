@@ -31,8 +31,7 @@ class _Easel:
     def line(self, start: tuple[float, float], end: tuple[float, float], width: float, color: np.ndarray,
              label: int) -> None:
         """Draws a thick line."""
-        a, b = self._pixels([start, end])
-        self._canvas.limb(a, b, width * self._scale, self.depth, color, label)
+        self._canvas.stroke(self._pixels([start, end]), width * self._scale, self.depth, color, label)
 
     def shape(self, points: list | np.ndarray, color: np.ndarray, label: int) -> None:
         """Fills a polygon."""
@@ -122,8 +121,7 @@ def _mast(easel: _Easel) -> None:
 
 
 def _bollard(easel: _Easel) -> None:
-    for step in range(3):
-        easel.line((0.0 + 0.0 * step, 0), (0.0, 1.0), 0.17, easel.paint('pole', 4.1), TrainId.POLE)
+    easel.line((0, 0), (0, 1.0), 0.17, easel.paint('pole', 4.1), TrainId.POLE)
     easel.line((0, 0.8), (0, 0.9), 0.17, easel.paint('sign_white'), TrainId.POLE)
 
 

@@ -1,6 +1,7 @@
 """The ground: every pixel below the horizon is traced back to its spot on the plane and painted by what lies there."""
 from enum import IntEnum
 
+import cv2
 import numpy as np
 
 from .canvas import Canvas
@@ -43,22 +44,29 @@ def draw_ground(canvas: Canvas, scene: Scene, light: Lighting, shadow: np.ndarra
         shadow: Share of direct light that is blocked at each pixel, float32 [H, W].
     """
     camera = canvas.camera
-    rays = camera.rays()
+    rays = camera.rays
     falling = rays[..., 1] < -1e-4
     rows = np.flatnonzero(falling.any(axis=1))
     if len(rows) == 0:
         return
     part = np.s_[rows[0]:rows[-1] + 1]
     hit = falling[part]
-    depth = camera.position[1] / np.maximum(-rays[part][..., 1], 1e-4)
+    depth = np.float32(camera.position[1]) / np.maximum(-rays[part][..., 1], 1e-4)
     hit &= depth < _VIEW
-    x = camera.position[0] + rays[part][..., 0] * depth
-    z = camera.position[2] + rays[part][..., 2] * depth
+    depth = np.minimum(depth, _VIEW)
+    x = np.float32(camera.position[0]) + rays[part][..., 0] * depth
+    z = np.float32(camera.position[2]) + rays[part][..., 2] * depth
     zones = _zones(scene, x, z)
     color = _surface(light, zones, x, z, depth, shadow[part])
-    canvas.color[part][hit] = color[hit]
-    canvas.label[part][hit] = _LABEL[zones][hit]
-    canvas.depth[part][hit] = depth[hit]
+    cv2.copyTo(color, hit.astype(np.uint8), canvas.color[part])
+    np.copyto(canvas.label[part], _LABEL[zones], where=hit)
+    np.copyto(canvas.depth[part], depth, where=hit)
+
+
+def _phase(values: np.ndarray, period: float) -> np.ndarray:
+    """Position within a period, in [0, period)."""
+    turns = values * np.float32(1 / period)
+    return (turns - np.floor(turns)) * np.float32(period)
 
 
 def _zones(scene: Scene, x: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -101,7 +109,7 @@ def _mark(zones: np.ndarray, road: Road, lateral: np.ndarray, z: np.ndarray) -> 
     free = zones == Zone.ASPHALT
     if road.crossing:
         free &= (z < road.crossing[0] - 0.8) | (z > road.crossing[1] + 0.8)
-    dashed = free & (np.mod(z, 6.0) < 3.2)
+    dashed = free & (_phase(z, 6.0) < 3.2)
     for lane in range(1, road.lanes):
         zones[dashed & (np.abs(away - lane * road.lane_width) < 0.09)] = Zone.MARKING
     if road.lanes > 1:
@@ -110,12 +118,12 @@ def _mark(zones: np.ndarray, road: Road, lateral: np.ndarray, z: np.ndarray) -> 
         zones[dashed & (away < 0.09)] = Zone.MARKING
     zones[free & (np.abs(away - drive + 0.25) < 0.08)] = Zone.MARKING
     if road.parking:
-        zones[(zones == Zone.PARKING) & (np.mod(z, 5.6) < 0.14)] = Zone.MARKING
+        zones[(zones == Zone.PARKING) & (_phase(z, 5.6) < 0.14)] = Zone.MARKING
     if road.rails is not None:
         zones[(away < drive) & (np.abs(np.abs(lateral - road.rails) - 0.72) < 0.07)] = Zone.RAIL
     if road.crosswalk is not None:
         band = (z > road.crosswalk) & (z < road.crosswalk + 3.4) & (away < road.half_width - 0.2)
-        zones[band & (np.mod(lateral, 1.1) < 0.55)] = Zone.MARKING
+        zones[band & (_phase(lateral, 1.1) < 0.55)] = Zone.MARKING
         stop = (np.abs(z - road.crosswalk + 1.2) < 0.2) & (lateral > 0.2) & (lateral < drive)
         zones[stop] = Zone.MARKING
 
@@ -139,5 +147,5 @@ def _grain(light: Lighting, zones: np.ndarray, x: np.ndarray, z: np.ndarray, dep
     fine = sample_tile(noise_tile(0.4, 22), x * 14, z * 14)
     grass = zones == Zone.GRASS
     gain = 1 + strength * (0.045 + 0.06 * grass) * stains + strength * (0.07 + 0.1 * grass) * fine * near
-    joint = (np.mod(x, 0.9) < 0.07) | (np.mod(z, 0.9) < 0.07)
+    joint = (_phase(x, 0.9) < 0.07) | (_phase(z, 0.9) < 0.07)
     return gain - 0.16 * near * (joint & (zones == Zone.PAVEMENT))

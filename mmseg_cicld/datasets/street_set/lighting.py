@@ -48,9 +48,13 @@ class Lighting:
         """
         entries = self.look.palette[material]
         place = unit * len(entries)
-        wobble = np.array([place % 1, place * 7 % 1, place * 13 % 1], np.float32) - 0.5
-        gain = 1 + self.look.colour_jitter * (2 * wobble[0] + 0.6 * wobble)
-        return np.clip(_bgr(entries[int(place)]) * gain, 0, 255).astype(np.float32)
+        red, green, blue = entries[int(place)]
+        jitter = 2 * self.look.colour_jitter
+        common = 1 + jitter * (place % 1 - 0.5)
+        tint = 0.3 * jitter
+        color = (blue * (common + tint * (place * 7 % 1 - 0.5)), green * (common + tint * (place * 13 % 1 - 0.5)),
+                 red * common)
+        return np.array([min(value, 255.0) for value in color], np.float32)
 
     def shade(self, color: np.ndarray, normal: np.ndarray) -> np.ndarray:
         """Lights a flat surface.
@@ -64,7 +68,7 @@ class Lighting:
         """
         facing = max(0.0, float(np.dot(normal, self.to_sun)))
         from_sky = 0.88 + 0.12 * float(normal[1])
-        return np.clip(color * (self.ambient * from_sky + self.sun * facing), 0, 255)
+        return np.minimum(color * (self.ambient * from_sky + self.sun * np.float32(facing)), 255)
 
 
 def _between(rng: np.random.Generator, span: Range) -> float:

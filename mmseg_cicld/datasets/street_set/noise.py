@@ -36,10 +36,10 @@ def sample_tile(tile: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     Args:
         tile: float32 [TILE, TILE].
-        x: Columns in texels, float32, any shape [H, W].
+        x: Columns in texels, float32 [H, W], within +-30000.
         y: Rows in texels, same shape.
 
     Returns:
         Bilinear samples, float32 [H, W].
     """
-    return cv2.remap(tile, np.mod(x, TILE), np.mod(y, TILE), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return cv2.remap(tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)

@@ -53,7 +53,7 @@ def draw_plant(canvas: Canvas, light: Lighting, plant: Plant) -> None:
     if bare:
         bark = light.paint('bark', plant.unit) * light.ambient
         joint = pixels[0] + (pixels[1] - pixels[0]) * (bare + 0.15)
-        canvas.limb(pixels[0], joint, 0.035 * plant.height * scale, depth, bark, TrainId.VEGETATION)
+        canvas.stroke(np.stack([pixels[0], joint]), 0.035 * plant.height * scale, depth, bark, TrainId.VEGETATION)
     crown = (pixels[0, 1] - pixels[1, 1]) * (1 - bare)
     width = crown * _ASPECT[plant.kind] * (0.85 + 0.3 * (plant.unit * 17 % 1))
     size = (max(2, round(width)), max(2, round(crown)))

@@ -10,14 +10,14 @@ def add_haze(color: np.ndarray, depth: np.ndarray, light: Lighting) -> np.ndarra
 
     Args:
         color: uint8 [H, W, 3].
-        depth: float32 [H, W], metres, infinite for the sky.
+        depth: float32 [H, W], metres, 0 for the sky.
         light: Conditions of the image.
 
     Returns:
         float32 [H, W, 3].
     """
-    seen = np.exp(-light.haze * np.where(np.isfinite(depth), depth, 0.0))[..., None].astype(np.float32)
-    return color * seen + light.horizon * (1 - seen)
+    seen = np.exp(np.float32(-light.haze) * depth)[..., None]
+    return (color - light.horizon) * seen + light.horizon
 
 
 def expose(image: np.ndarray, light: Lighting, rng: np.random.Generator) -> np.ndarray:

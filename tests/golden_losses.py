@@ -1,0 +1,90 @@
+"""Golden losses: what every method logs over a few steps of a tiny model, in float64.
+
+``python tests/golden_losses.py`` writes the files of ``tests/golden`` again. Do that only for a change that is meant
+to change results, and say so in its commit message.
+"""
+import copy
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+
+import mmseg_cicld  # noqa: F401
+from mmengine.optim import OptimWrapper
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / 'tests' / 'golden'
+STEPS = 6
+SIZE = 64
+NORM = dict(type='BN', requires_grad=True)
+SEGMENTOR = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(type='SegDataPreProcessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
+                           bgr_to_rgb=True, size=(SIZE, SIZE)),
+    backbone=dict(type='FusedMixVisionTransformer', embed_dims=8, num_layers=(1, 1, 1, 1), num_heads=(1, 2, 4, 8)),
+    decode_head=dict(
+        type='DAFormerHead', in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3], channels=16, dropout_ratio=0.1,
+        num_classes=19, norm_cfg=NORM, align_corners=False,
+        decoder_params=dict(embed_dims=16, embed_cfg=dict(type='mlp'), fusion_cfg=dict(
+            type='aspp', sep=True, dilations=(1, 2, 3), pool=False, norm_cfg=NORM, act_cfg=dict(type='ReLU'))),
+        loss_decode=dict(type='CrossEntropyLoss')),
+    train_cfg=dict(), test_cfg=dict(mode='whole'))
+
+
+def methods() -> list[str]:
+    """Names of all methods: the files of ``configs/_base_/uda``."""
+    return sorted(path.stem for path in (ROOT / 'configs/_base_/uda').glob('*.py'))
+
+
+def run(method: str) -> list[str]:
+    """Trains a few steps and returns a line a step, ``key=value`` in order of the keys."""
+    init_default_scope('mmseg')
+    config = Config.fromfile(ROOT / f'configs/_base_/uda/{method}.py')
+    objectives = copy.deepcopy(config.objectives)
+    for objective in objectives:  # published values are for crops of 512 rows and trained networks
+        if objective.type == 'ClassMixSelfTraining':
+            objective.threshold = 0.2
+            objective.update({key: 8 for key in ('ignore_top', 'ignore_bottom') if key in objective})
+        if objective.get('feature_distance'):
+            objective.feature_distance.min_ratio = 0.25
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='ClassMixEMA', segmentor=copy.deepcopy(SEGMENTOR), objectives=objectives,
+                              teacher=config.teacher)).double().train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimiser = OptimWrapper(torch.optim.SGD(trained, lr=0.05, momentum=0.9))
+    lines = []
+    for step in range(STEPS):
+        log = model.train_step(_batch(step), optimiser)
+        lines.append(' '.join(f'{key}={float(log[key]):.12g}' for key in sorted(log)))
+    return lines
+
+
+def _batch(step: int) -> dict:
+    generator = torch.Generator().manual_seed(step)
+    batch: dict = {}
+    for domain in ('source', 'target'):
+        samples = []
+        for _ in range(2):
+            sample = SegDataSample(metainfo=dict(img_path='golden', img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE)))
+            if domain == 'source':
+                blocks = torch.randint(0, 19, (1, 4, 4), generator=generator)
+                label = blocks.repeat_interleave(16, dim=1).repeat_interleave(16, dim=2)
+                sample.gt_sem_seg = PixelData(data=label)
+            samples.append(sample)
+        inputs = [torch.randint(0, 256, (3, SIZE, SIZE), generator=generator, dtype=torch.uint8) for _ in range(2)]
+        batch[domain] = dict(inputs=inputs, data_samples=samples)
+    return batch
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    for name in methods():
+        (FOLDER / f'{name}.txt').write_text('\n'.join(run(name)) + '\n')
+        print(f'wrote {FOLDER / name}.txt')

@@ -50,7 +50,7 @@ def run(method: str) -> list[str]:
     objectives = copy.deepcopy(config.objectives)
     for objective in objectives:  # published values are for crops of 512 rows and trained networks
         if objective.type == 'ClassMixSelfTraining':
-            objective.threshold = 0.2
+            objective.threshold = 0.15
             objective.update({key: 8 for key in ('ignore_top', 'ignore_bottom') if key in objective})
         if objective.get('feature_distance'):
             objective.feature_distance.min_ratio = 0.25

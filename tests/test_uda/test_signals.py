@@ -1,0 +1,144 @@
+"""Parts of the training signals against direct formulas and properties."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present_ids
+from mmseg_cicld.uda.objectives.entropy_minimisation import normalised_entropy
+from mmseg_cicld.uda.objectives.source import FeatureDistance, downscale_labels
+from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
+from mmseg_cicld.uda.strong_augmentation import (StrongAugmentation, adjust_hue, gaussian_blur, hsv_to_rgb, rgb_to_hsv)
+
+LABELS = st.lists(st.sampled_from([0, 1, 7, 18, 255]), min_size=16, max_size=16)
+
+
+@settings(max_examples=50, deadline=None)
+@given(ids=LABELS, seed=st.integers(0, 99))
+def test_half_of_the_present_classes_is_chosen(ids, seed):
+    labels = torch.tensor(ids).reshape(1, 4, 4)
+    scores = torch.from_numpy(np.random.default_rng(seed).random((1, 256)))
+    present = present_ids(labels)
+    chosen = choose_classes(present, scores)
+    assert set(present.nonzero()[:, 0].tolist()) == set(ids)
+    assert int(chosen.sum()) == math.ceil(len(set(ids)) / 2)
+    assert not (chosen & ~present).any()
+    mask = mix_masks(labels, chosen)
+    assert torch.equal(mask, torch.isin(labels, chosen[0].nonzero()[:, 0]))
+
+
+def test_every_class_is_equally_likely_to_be_pasted():
+    present = torch.zeros(256, dtype=torch.bool)
+    present[[0, 3, 9, 255]] = True
+    scores = torch.rand(4000, 256, generator=torch.Generator().manual_seed(0))
+    share = choose_classes(present, scores).double().mean(dim=0)
+    assert share[[0, 3, 9, 255]].tolist() == pytest.approx([0.5] * 4, abs=0.03)
+
+
+def test_mixing_different_sizes_is_refused():
+    with pytest.raises(ValueError, match='same crop size'):
+        class_mix(torch.zeros(1, 4, 4, dtype=torch.bool), (torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 4)),
+                  (torch.zeros(1, 3, 4, 8), torch.zeros(1, 4, 8), torch.zeros(1, 4, 8)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(top=st.integers(0, 3), bottom=st.integers(0, 3), threshold=st.floats(0, 1), seed=st.integers(0, 99))
+def test_pseudo_label_weight(top, bottom, threshold, seed):
+    logits = 3 * torch.randn(2, 5, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    pseudo = PseudoLabelRule(threshold, top, bottom)(logits)
+    probability = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(axis=1, keepdims=True)
+    share = (logits.softmax(dim=1).amax(dim=1) >= threshold).double().mean().item()
+    expected = np.full((2, 8, 6), share)
+    expected[:, :top] = 0
+    expected[:, 8 - bottom:] = 0
+    np.testing.assert_allclose(pseudo.weights_BHW, expected)
+    np.testing.assert_array_equal(pseudo.labels_BHW, probability.argmax(axis=1))
+
+
+def test_margins_given_twice_or_too_wide_are_refused():
+    logits = torch.zeros(1, 3, 8, 8)
+    with pytest.raises(ValueError, match='given twice'):
+        PseudoLabelRule(0.9, 1, 0)(logits, torch.ones(1, 1, 8, 8))
+    with pytest.raises(ValueError, match='leave nothing of a crop of 8 rows'):
+        PseudoLabelRule(0.9, 4, 4)(logits)
+
+
+def test_feature_distance_formula_and_gradient():
+    torch.manual_seed(0)
+    distance = FeatureDistance(weight=0.1, classes=[1], min_ratio=0.75)
+    distance.num_classes = 3
+    distance.frozen = Features(torch.randn(2, 4, 2, 2, dtype=torch.float64))
+    features = torch.randn(2, 4, 2, 2, dtype=torch.float64, requires_grad=True)
+    labels = torch.zeros(2, 8, 8, dtype=torch.int64)
+    labels[0, :4, :4], labels[1, 4:, 4:] = 1, 1
+    labels[0, 4:, :2] = 1  # half of a block: below the ratio
+    loss = distance(features, torch.zeros(2, 3, 8, 8), labels)
+    gap = (features - distance.frozen.value).square().sum(dim=1).sqrt()
+    torch.testing.assert_close(loss, 0.1 * (gap[0, 0, 0] + gap[1, 1, 1]) / 2)
+    gradient, = torch.autograd.grad(loss, features)
+    assert (gradient != 0).any(dim=1).sum() == 2
+
+
+def test_feature_distance_without_any_thing_is_zero_and_part_of_the_graph():
+    distance = FeatureDistance(classes=[1])
+    distance.num_classes = 3
+    distance.frozen = Features(torch.zeros(1, 4, 2, 2))
+    features = torch.ones(1, 4, 2, 2, requires_grad=True)
+    loss = distance(features, torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.int64))
+    gradient, = torch.autograd.grad(loss, features)
+    assert float(loss) == 0 and not gradient.any()
+
+
+class Features(torch.nn.Module):
+    """A frozen encoder that knows one answer."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        super().__init__()
+        self.value = value
+
+    def extract_feat(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.value, )
+
+
+@pytest.mark.parametrize('counts, winner', [
+    (((13, 12), (0, 4)), 13), (((13, 11), (255, 5)), 255), (((255, 13), (13, 3)), 255)])
+def test_downscaled_label_of_one_block(counts, winner):
+    pixels = torch.cat([torch.full((n, ), value) for value, n in counts])
+    assert downscale_labels(pixels.reshape(1, 4, 4), 4, 0.75, 19).item() == winner
+
+
+def test_entropy_is_one_for_even_and_zero_for_sure_predictions():
+    assert float(normalised_entropy(torch.zeros(1, 19, 4, 4))) == pytest.approx(1)
+    sure = torch.zeros(1, 19, 4, 4)
+    sure[:, 3] = 1e4
+    assert float(normalised_entropy(sure)) == 0
+    logits = torch.randn(2, 5, 3, 3, dtype=torch.float64)
+    p = logits.softmax(dim=1)
+    expected = -(p * torch.log2(p)).sum() / (2 * 3 * 3 * math.log2(5))
+    torch.testing.assert_close(normalised_entropy(logits), expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(pixel=st.tuples(*[st.floats(0, 1)] * 3))
+def test_colours_survive_hsv_and_a_full_turn(pixel):
+    colours = torch.tensor(pixel, dtype=torch.float64).reshape(1, 3, 1, 1)
+    back = hsv_to_rgb(*rgb_to_hsv(colours))
+    torch.testing.assert_close(back, colours, atol=2e-6, rtol=0)
+    torch.testing.assert_close(adjust_hue(colours, 1.0), back, atol=1e-9, rtol=0)
+
+
+def test_each_image_is_blurred_with_its_own_sigma():
+    images = torch.randn(2, 3, 32, 48, dtype=torch.float64)
+    together = gaussian_blur(images, [0.3, 1.1])
+    for index, sigma in enumerate([0.3, 1.1]):
+        torch.testing.assert_close(together[index:index + 1], gaussian_blur(images[index:index + 1], [sigma]))
+
+
+@pytest.mark.parametrize('key, value', [('jitter_strength', 1.5), ('jitter_probability', -0.1),
+                                        ('blur_probability', 2)])
+def test_augmentation_out_of_range_is_refused(key, value):
+    with pytest.raises(ValueError, match=f'augmentation.{key}'):
+        StrongAugmentation(**{key: value})

@@ -135,6 +135,7 @@ def toy_config(work_dir: str, max_iters: int = 8, save_interval: int = 3, val_in
         param_scheduler=[dict(type='LinearLR', start_factor=0.1, begin=0, end=3, by_epoch=False),
                          dict(type='PolyLR', power=1.0, eta_min=0, begin=3, end=max_iters, by_epoch=False)],
         default_hooks=dict(
+            graceful_stop=dict(type='GracefulStopHook'),
             logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
             checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=save_interval, max_keep_ckpts=2)),
         custom_hooks=[dict(type='Recorder', file=os.path.join(work_dir, 'record.jsonl'))],

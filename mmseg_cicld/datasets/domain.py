@@ -8,53 +8,55 @@ from mmengine import fileio
 from mmengine.dataset import Compose
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
+from torch.utils.data import Dataset
 
 from .file_reading import DataFileError, check_same_size, read_image, read_label
+from .folder_dataset import FolderDataset
 
 # Transforms that draw nothing: a second crop of the same file need not decode and resize it again.
 DETERMINISTIC = ('LoadImageStrictly', 'LoadLabelStrictly', 'LoadPseudoLabelMargins', 'LoadImageFromFile',
                  'LoadAnnotations', 'Resize')
 
 
-def build_domain(config: dict, role: str) -> 'Domain':
+def build_dataset(config: dict, role: str) -> Dataset:
     """Builds a dataset from its config and makes sure that it has files.
 
     Args:
         config: Config of any dataset in mmseg's registry.
-        role: ``'source'`` or ``'target'``, for messages.
+        role: What messages call it, for example ``'source'``.
 
     Raises:
         ValueError: If the folder of images is missing or holds no file with the wanted suffix.
     """
     if not isinstance(config, dict):
-        raise TypeError(f'train_dataloader.dataset.{role} must be the config of a dataset (a dict with "type"), '
-                        f'not {config!r}')
+        raise TypeError(f'the {role} dataset must be given as a config (a dict with "type"), not {config!r}')
     config = copy.deepcopy(config)
     if not issubclass(DATASETS.get(config['type']) or object, BaseSegDataset):
-        return Domain(DATASETS.build(config), role)
+        return DATASETS.build(config)
     config.setdefault('max_refetch', 0)  # never replace an unreadable file by another one in silence
     dataset = DATASETS.build(dict(config, lazy_init=True))
-    check_folder(dataset, role)
+    if not isinstance(dataset, FolderDataset):  # which checks its folders itself
+        check_folder(dataset, role)
     dataset.full_init()
-    return Domain(dataset, role)
+    return dataset
 
 
 def check_folder(dataset: BaseSegDataset, role: str) -> None:
     """Raises ValueError if the image folder or the list file of a dataset is missing, or no image is found."""
-    folder = dataset.data_prefix.get('img_path') or ''
+    folder, storage = dataset.data_prefix.get('img_path') or '', dataset.backend_args
     if dataset.ann_file and not os.path.isdir(dataset.ann_file):
-        if not fileio.exists(dataset.ann_file, backend_args=dataset.backend_args):
+        if not fileio.exists(dataset.ann_file, backend_args=storage):
             raise ValueError(f'the {role} dataset lists its files in ann_file={dataset.ann_file!r}, which does not '
                              'exist: correct ann_file or remove it to use all files of the folder')
         return
-    if not fileio.isdir(folder, backend_args=dataset.backend_args):
-        raise ValueError(f'the {role} dataset reads images from {folder!r}, which is no folder: set data_root and '
-                         f'data_prefix.img_path of train_dataloader.dataset.{role}')
+    if not fileio.isdir(folder, backend_args=storage):
+        raise ValueError(f'the {role} dataset reads images from {folder!r}, which is no folder: set its data_root and '
+                         'data_prefix.img_path')
     found = fileio.list_dir_or_file(folder, list_dir=False, suffix=dataset.img_suffix, recursive=True,
-                                    backend_args=dataset.backend_args)
+                                    backend_args=storage)
     if next(iter(found), None) is None:
-        raise ValueError(f'the {role} dataset finds no image *{dataset.img_suffix} in {folder!r}: set img_suffix and '
-                         f'data_prefix.img_path of train_dataloader.dataset.{role}')
+        raise ValueError(f'the {role} dataset finds no image *{dataset.img_suffix} in {folder!r}: set its img_suffix '
+                         'and data_prefix.img_path')
 
 
 class Domain:
@@ -65,7 +67,7 @@ class Domain:
         role: ``'source'`` or ``'target'``, for messages.
     """
 
-    def __init__(self, dataset: BaseSegDataset, role: str) -> None:
+    def __init__(self, dataset: Dataset, role: str) -> None:
         self.dataset, self.role = dataset, role
         self.classes = tuple(dataset.metainfo.get('classes') or ())
         self.ignore_index = getattr(dataset, 'ignore_index', 255)
@@ -111,9 +113,10 @@ class Domain:
         info = self.data_info(index)
         label = info.get('seg_map_path')
         try:
-            image = read_image(info['img_path'])
+            storage = getattr(self.dataset, 'backend_args', None)
+            image = read_image(info['img_path'], storage)
             if label is not None and self.role == 'source':
-                check_same_size(info['img_path'], image.shape[:2], label, read_label(label).shape)
+                check_same_size(info['img_path'], image.shape[:2], label, read_label(label, storage).shape)
         except DataFileError as reason:
             return f'{self.role} dataset: {reason}'
         if isinstance(error, KeyError) and error.args == ('seg_map_path',):

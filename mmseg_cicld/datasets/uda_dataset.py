@@ -7,7 +7,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from ..random_streams import KeyedStreams, seeded_globals
-from .domain import Domain, build_domain
+from .domain import Domain, build_dataset
 from .file_reading import DataFileError
 from .rare_class_sampling import RareClassSampling
 
@@ -44,8 +44,8 @@ class UDADataset(Dataset):
     """
 
     def __init__(self, source: dict, target: dict | None = None, rare_class_sampling: dict | None = None) -> None:
-        self.source = build_domain(source, 'source')
-        self.target = None if target is None else build_domain(target, 'target')
+        self.source = Domain(build_dataset(source, 'source'), 'source')
+        self.target = None if target is None else Domain(build_dataset(target, 'target'), 'target')
         if not self.source.classes:
             raise ValueError('the source dataset has no classes: set metainfo=dict(classes=[...]) of '
                              'train_dataloader.dataset.source')

@@ -15,9 +15,15 @@ target_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackUDAInputs')
 ]
-test_pipeline = [
+val_pipeline = [
     dict(type='LoadImageStrictly'),
     dict(type='LoadLabelStrictly'),
+    dict(type='PackSegInputs')
+]
+# The same with mmseg's own transforms, which init_model and MMSegInferencer look for by name.
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
     dict(type='PackSegInputs')
 ]
 
@@ -32,6 +38,12 @@ target_train = dict(
     data_prefix=dict(img_path='leftImg8bit/train'),
     pipeline=target_pipeline)
 
+target_val = dict(
+    type='CityscapesDataset',
+    data_root='data/street/target',
+    data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+    pipeline=val_pipeline)
+
 train_dataloader = dict(
     batch_size=2,
     num_workers=2,
@@ -43,12 +55,13 @@ val_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='CityscapesDataset',
-        data_root='data/street/target',
-        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-        pipeline=test_pipeline))
-test_dataloader = val_dataloader
+    dataset=target_val)
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(target_val, pipeline=test_pipeline))
 
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator

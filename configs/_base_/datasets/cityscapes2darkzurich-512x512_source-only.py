@@ -1,0 +1,15 @@
+# Cityscapes -> Dark Zurich (night), source-only training: no target images, photometric distortion of the source images.
+_base_ = './cityscapes2darkzurich-512x512.py'
+
+train_dataloader = dict(
+    dataset=dict(
+        target=None,
+        source=dict(pipeline=[
+            dict(type='LoadImageStrictly'),
+            dict(type='LoadLabelStrictly'),
+            dict(type='Resize', scale=(1024, 512), keep_ratio=True),
+            dict(type='RandomCrop', crop_size={{_base_.crop_size}}, cat_max_ratio=0.75),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='PhotoMetricDistortion'),
+            dict(type='PackUDAInputs')
+        ])))

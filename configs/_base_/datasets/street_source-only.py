@@ -1,0 +1,14 @@
+# The street set, source-only training: no target images, photometric distortion of the source images.
+_base_ = './street.py'
+
+train_dataloader = dict(
+    dataset=dict(
+        target=None,
+        source=dict(pipeline=[
+            dict(type='LoadImageStrictly'),
+            dict(type='LoadLabelStrictly'),
+            dict(type='RandomCrop', crop_size={{_base_.crop_size}}, cat_max_ratio=0.75),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='PhotoMetricDistortion'),
+            dict(type='PackUDAInputs')
+        ])))

@@ -1,0 +1,80 @@
+"""The number of classes is said once, by the dataset; the heads of a segmentor follow it."""
+from collections.abc import Iterator
+
+from mmengine.config import Config
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+HEADS = ('decode_head', 'auxiliary_head')
+
+
+def check_num_classes(cfg: Config) -> int:
+    """Fills in ``num_classes`` of every head that leaves it out, and refuses one that contradicts the dataset.
+
+    To be called before the model is built. So a config for other classes only changes the dataset, as long as its
+    heads do not say ``num_classes`` themselves.
+
+    Args:
+        cfg: The whole config; ``model`` may be a segmentor or a wrapper with ``segmentor``. Changed in place.
+
+    Returns:
+        The number of classes.
+
+    Raises:
+        ValueError: If a head or the evaluation data contradicts the classes of the training data.
+    """
+    loaders = [name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if cfg.get(name)]
+    if not loaders:
+        raise ValueError('the config has no train_dataloader, val_dataloader or test_dataloader: the number of classes '
+                         'is taken from their dataset')
+    classes = {name: dataset_classes(cfg[name]['dataset']) for name in loaders}
+    first = loaders[0]
+    for name in loaders[1:]:
+        if classes[name] != classes[first]:
+            raise ValueError(f'{first} has the classes {classes[first]}, {name} has {classes[name]}: give both datasets '
+                             'the same metainfo.classes in the same order')
+    count = len(classes[first])
+    if not count:
+        raise ValueError(f'the dataset of {first} has no classes: set its metainfo=dict(classes=[...]), or put a '
+                         'classes.txt into the data_root of a FolderDataset')
+    _set_heads(cfg, count, first)
+    return count
+
+
+def dataset_classes(config: dict) -> tuple[str, ...]:
+    """Returns the class names of a dataset config without looking at its files; of wrappers those of the first part."""
+    for key in ('source', 'dataset', 'datasets'):
+        if key in config:
+            inner = config[key]
+            return dataset_classes(inner[0] if isinstance(inner, (list, tuple)) else inner)
+    dataset_class = DATASETS.get(config['type'])
+    if dataset_class is None:
+        raise ValueError(f'the dataset type {config["type"]!r} is not registered: import its module by custom_imports')
+    extra = dict(pipeline=[], lazy_init=True) if issubclass(dataset_class, BaseSegDataset) else {}
+    return tuple(DATASETS.build(dict(config, **extra)).metainfo.get('classes') or ())
+
+
+def _set_heads(cfg: Config, count: int, loader: str) -> None:
+    wrong = []
+    for path, head in _heads(cfg['model']):
+        if head.get('num_classes') is None:
+            head['num_classes'] = count
+        elif head['num_classes'] != count:
+            wrong.append((f'{path}.num_classes', head['num_classes']))
+    if wrong:
+        given = ', '.join(f'{path}={number}' for path, number in wrong)
+        remedy = ' '.join(f'{path}={count}' for path, _ in wrong)
+        raise ValueError(f'the dataset of {loader} has {count} classes, but the config says {given}. Remove num_classes '
+                         f'from the heads (it is filled in from the dataset), or run with --cfg-options {remedy}')
+
+
+def _heads(model: dict) -> Iterator[tuple[str, dict]]:
+    path = 'model'
+    while 'segmentor' in model:
+        model, path = model['segmentor'], f'{path}.segmentor'
+    for name in HEADS:
+        head = model.get(name)
+        if isinstance(head, (list, tuple)):
+            yield from ((f'{path}.{name}.{i}', part) for i, part in enumerate(head))
+        elif head is not None:
+            yield f'{path}.{name}', head

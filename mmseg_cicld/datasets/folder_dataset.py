@@ -1,0 +1,142 @@
+"""Your own data: a folder of images, a folder of label images, a list of classes."""
+import json
+import os
+from collections.abc import Sequence
+
+from mmengine import fileio
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+CLASS_FILES = ('classes.txt', 'classes.json')
+
+
+@DATASETS.register_module()
+class FolderDataset(BaseSegDataset):
+    """Images and labels of any size and class count; sub-folders are searched too.
+
+    The label of ``IMG_PATH/a/b.jpg`` is ``SEG_MAP_PATH/a/b.png``: the same place and name, then ``seg_map_suffix``
+    in place of the image's suffix. A label image holds one class id a pixel (0 for the first class), 255 = ignore.
+
+    The classes come from one place: ``metainfo=dict(classes=[...])``, or ``metainfo=dict(classes='FILE')``, or
+    ``classes.txt`` / ``classes.json`` in ``data_root``. A text file has one name a line, a JSON file a list of
+    names or ``{"classes": [names], "palette": [[r, g, b], ...]}``. ``num_classes`` of the heads follows from it.
+
+    Args:
+        data_root: Folder that the entries of ``data_prefix`` are relative to.
+        data_prefix: ``img_path`` and, for labelled data, ``seg_map_path``; images alone for an unlabelled target.
+        metainfo: Classes and palette, see above. Needless for unlabelled data.
+        img_suffix: Suffix or suffixes of image files.
+        seg_map_suffix: What replaces the suffix of the image in the name of its label.
+        **kwargs: See ``BaseSegDataset``.
+
+    Raises:
+        ValueError: If there are no images, labels are missing, two images would share a label, or the file of
+            classes is missing or damaged.
+    """
+
+    def __init__(self, data_root: str = '', data_prefix: dict | None = None, metainfo: dict | None = None,
+                 img_suffix: str | Sequence[str] = IMAGE_SUFFIXES, seg_map_suffix: str = '.png',
+                 **kwargs: object) -> None:
+        super().__init__(
+            data_root=data_root,
+            data_prefix=dict(img_path='images') if data_prefix is None else data_prefix,
+            metainfo=read_classes(metainfo, data_root),
+            img_suffix=img_suffix if isinstance(img_suffix, str) else tuple(img_suffix),
+            seg_map_suffix=seg_map_suffix,
+            **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Lists all images in order of their names, with their labels if ``seg_map_path`` is given."""
+        images, labels = self.data_prefix.get('img_path') or '', self.data_prefix.get('seg_map_path')
+        if self.ann_file:
+            raise ValueError(f'ann_file={self.ann_file!r}: FolderDataset takes all images of a folder. Put the images '
+                             'of a split into their own folder, or use BaseSegDataset')
+        if not fileio.isdir(images, backend_args=self.backend_args):
+            raise ValueError(f'{images!r} is no folder: set data_root and data_prefix.img_path')
+        names = sorted(self._files(images, self.img_suffix))
+        if not names:
+            raise ValueError(f'no image {self.img_suffix} in {images!r}: set data_prefix.img_path or img_suffix')
+        if labels is None:
+            return [self._info(os.path.join(images, name), None) for name in names]
+        wanted = [_stem(name, self.img_suffix) + self.seg_map_suffix for name in names]
+        self._check_labels(labels, names, wanted)
+        return [self._info(os.path.join(images, name), os.path.join(labels, label))
+                for name, label in zip(names, wanted)]
+
+    def _files(self, folder: str, suffix: str | tuple[str, ...]) -> list[str]:
+        # Suffixes are compared without case: cameras write .JPG.
+        found = fileio.list_dir_or_file(folder, list_dir=False, recursive=True, backend_args=self.backend_args)
+        lower = suffix.lower() if isinstance(suffix, str) else tuple(s.lower() for s in suffix)
+        return [name for name in found if name.lower().endswith(lower)]
+
+    def _info(self, image: str, label: str | None) -> dict:
+        info = dict(img_path=image, label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[])
+        return info if label is None else dict(info, seg_map_path=label)
+
+    def _check_labels(self, folder: str, names: list[str], wanted: list[str]) -> None:
+        if not fileio.isdir(folder, backend_args=self.backend_args):
+            raise ValueError(f'{folder!r} is no folder: set data_prefix.seg_map_path, or remove it if the images have '
+                             'no labels')
+        present = set(self._files(folder, self.seg_map_suffix))
+        missing = [label for label in wanted if label not in present]
+        if missing:
+            raise ValueError(f'{len(missing)} of {len(wanted)} images have no label in {folder!r}, for example '
+                             f'{", ".join(missing[:3])}: put the labels there, set seg_map_suffix (now '
+                             f'{self.seg_map_suffix!r}), or move images without a label elsewhere')
+        shared = sorted({name for name, label in zip(names, wanted) if wanted.count(label) > 1}
+                        if len(set(wanted)) < len(wanted) else ())
+        if shared:
+            raise ValueError(f'several images would use the same label: {", ".join(shared[:4])}. Give them different '
+                             'names or set img_suffix')
+
+
+def read_classes(metainfo: dict | None, data_root: str) -> dict:
+    """Returns ``metainfo`` with the classes read from their file, see :class:`FolderDataset`."""
+    metainfo = dict(metainfo or {})
+    if metainfo.get('classes') is None:
+        metainfo.pop('classes', None)
+        path = next((p for p in (os.path.join(data_root, name) for name in CLASS_FILES) if os.path.isfile(p)), None)
+        return metainfo if path is None else metainfo | _read_class_file(path)
+    if isinstance(metainfo['classes'], str):
+        path = metainfo.pop('classes')
+        return metainfo | _read_class_file(path)
+    _check_names(metainfo['classes'], 'metainfo.classes')
+    return metainfo
+
+
+def _read_class_file(path: str) -> dict:
+    if not os.path.isfile(path):
+        raise ValueError(f'metainfo.classes={path!r} does not exist: give a list of names, or a text file with one '
+                         'name a line')
+    with open(path, encoding='utf-8-sig') as file:
+        text = file.read()
+    if not path.endswith('.json'):
+        content = {'classes': [line.strip() for line in text.splitlines() if line.strip()]}
+    else:
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f'{path} is no valid JSON: {error}') from error
+        content = content if isinstance(content, dict) else {'classes': content}
+    unknown = set(content) - {'classes', 'palette'}
+    if unknown:
+        raise ValueError(f'{path} has the keys {sorted(unknown)}, allowed are "classes" and "palette"')
+    _check_names(content.get('classes'), path)
+    return content
+
+
+def _check_names(names: Sequence[str] | None, place: str) -> None:
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f'{place} must be a list of at least one class name, not {names!r}')
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f'{place} names {twice} more than once: every class id needs its own name')
+    if len(names) > 255:
+        raise ValueError(f'{place} has {len(names)} classes: labels have 8 bits, 255 of them class ids at most')
+
+
+def _stem(name: str, suffix: str | tuple[str, ...]) -> str:
+    suffixes = (suffix,) if isinstance(suffix, str) else suffix
+    longest = max((s for s in suffixes if name.lower().endswith(s.lower())), key=len)
+    return name[:len(name) - len(longest)]

@@ -1,0 +1,65 @@
+"""Counts the pixels of every class in the labels of any dataset, for rare class sampling.
+
+Give a config (its training data is used: the source of a UDADataset), or a folder of label images. Writes
+sample_class_stats.json, sample_class_stats_dict.json and samples_with_class.json.
+"""
+import argparse
+import os
+import sys
+
+from mmengine.config import Config, DictAction
+from mmseg.utils import register_all_modules
+
+import mmseg_cicld  # noqa: F401
+from mmseg_cicld.datasets.class_statistics import count_files, refuse_unknown_ids, write_statistics
+from mmseg_cicld.datasets.conversion import find_files
+from mmseg_cicld.datasets.label_audit import build_without_pipeline
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', nargs='?', help='config whose training data is counted')
+    parser.add_argument('--labels', help='folder of label images, in place of a config')
+    parser.add_argument('--suffix', default='.png', help='end of the label file names (default: %(default)s)')
+    parser.add_argument('--out', help='output folder (default: data_root of the dataset, or the folder of labels)')
+    parser.add_argument('--nproc', type=int, default=4, help='number of processes (default: %(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE changes of the config')
+    args = parser.parse_args()
+    if (args.config is None) == (args.labels is None):
+        parser.error('give either a config or --labels FOLDER')
+    return args
+
+
+def labels_of_config(args: argparse.Namespace) -> tuple[list[dict], int, str]:
+    """Returns the label files of the training data of a config, its number of classes, and its data_root."""
+    register_all_modules()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    train = cfg.train_dataloader.dataset
+    dataset = build_without_pipeline(train.get('source') or train, 'source')
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    if any(info.get('seg_map_path') is None for info in infos):
+        raise ValueError(f'{args.config} has no labels for its training data: set data_prefix.seg_map_path')
+    return infos, len(dataset.metainfo.get('classes') or ()), getattr(dataset, 'data_root', '') or '.'
+
+
+def main() -> None:
+    """Counts and writes what the command line asks for."""
+    args = parse_args()
+    try:
+        if args.config is not None:
+            infos, num_classes, folder = labels_of_config(args)
+        else:
+            infos = [dict(seg_map_path=path) for path in find_files(args.labels, args.suffix)]
+            num_classes, folder = 255, args.labels
+        entries = count_files(infos, args.nproc)
+        refuse_unknown_ids(entries, num_classes)
+        write_statistics(entries, args.out or folder)
+    except (ValueError, OSError) as error:
+        sys.exit(f'rare_class_stats: {error}')
+    print(f'statistics of {len(entries)} labels are in {os.path.join(args.out or folder, "sample_class_stats.json")}')
+
+
+if __name__ == '__main__':
+    main()

@@ -101,10 +101,10 @@ def _plate(easel: _Easel, kind: int, y: float) -> None:
 def _light_head(easel: _Easel, x: float, y: float) -> None:
     """A signal head with three lamps, one of them on."""
     label, on = TrainId.TRAFFIC_LIGHT, int(easel.post.unit * 37 % 1 * 3)
-    easel.box(x, y, 0.46, 1.2, easel.paint('signal', 2.3), label)
+    easel.box(x, y, 0.54, 1.4, easel.paint('signal', 2.3), label)
     for place, material in enumerate(('lamp_red', 'lamp_amber', 'lamp_green')):
         lit = easel.light.paint(material, easel.post.unit)
-        easel.ball(x, y + 0.37 * (1 - place), 0.15, lit if place == on else 0.22 * lit, label)
+        easel.ball(x, y + 0.43 * (1 - place), 0.18, lit if place == on else 0.22 * lit, label)
 
 
 def _signal(easel: _Easel) -> None:

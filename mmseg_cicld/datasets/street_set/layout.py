@@ -39,7 +39,7 @@ def sample_scene(layout: Layout, rng: np.random.Generator) -> Scene:
 
 def _sample_view(layout: Layout, road: Road, rng: np.random.Generator) -> View:
     lateral = road.lane_width * (0.5 + rng.uniform(-0.12, 0.12))
-    if road.lanes > 1 and rng.random() < 0.5:
+    if road.lanes > 1 and rng.random() < 0.7:
         lateral += road.lane_width
     yaw = rng.uniform(-layout.yaw, layout.yaw)
     roll = rng.uniform(-layout.roll, layout.roll)
@@ -50,10 +50,10 @@ def _sample_view(layout: Layout, road: Road, rng: np.random.Generator) -> View:
 def _sample_road(layout: Layout, rng: np.random.Generator) -> Road:
     lanes = int(rng.integers(layout.lanes[0], layout.lanes[1] + 1))
     lane_width = float(rng.uniform(*layout.lane_width))
-    parking = 2.2 if rng.random() < 0.2 + layout.parked else 0.0
-    begin = float(rng.uniform(12, 55))
+    parking = 2.2 if rng.random() < 0.1 + layout.parked else 0.0
+    begin = float(rng.uniform(12, 38))
     crossing = (begin, begin + float(rng.uniform(8, 13))) if rng.random() < layout.crossing else None
-    crosswalk = crossing[0] - 4.5 if crossing else (float(rng.uniform(9, 35)) if rng.random() < 0.25 else None)
+    crosswalk = crossing[0] - 4.5 if crossing else (float(rng.uniform(9, 28)) if rng.random() < 0.35 else None)
     rails = -lane_width * 0.5 if rng.random() < 0.34 else None
     return Road(lanes * lane_width + parking, lane_width, lanes, parking,
                 float(rng.uniform(-layout.curve, layout.curve)), crossing, crosswalk, rails)
@@ -178,7 +178,7 @@ def _sample_furniture(road: Road, side: Side, rng: np.random.Generator) -> list[
         elif kind not in ('tree', 'none') and _clear_of_crossing(road, z):
             items.append(Post(z, kind, x, z, -side.sign, float(rng.random())))
         z += spacing * float(rng.uniform(0.5, 1.2))
-    signals = road.crosswalk if road.crosswalk is not None and (road.crossing or rng.random() < 0.6) else None
+    signals = road.crosswalk if road.crosswalk is not None and (road.crossing or rng.random() < 0.8) else None
     if signals is not None:
         kind = 'mast' if rng.random() < 0.4 and side.sign > 0 else 'signal'
         x, _ = road.place(side.sign * kerb, signals)

@@ -211,18 +211,32 @@ _TARGET_PALETTE = MappingProxyType({
     'bonnet': ((30, 32, 36), (96, 98, 100)),
 })
 
+_PAINT_SHIFT = 0.5
+
+
+def _repaint(share: float) -> Mapping[str, tuple[RGB, ...]]:
+    """Moves the source's paint towards the target's: 0 leaves it, 1 gives the target's own."""
+    mixed = {}
+    for material, entries in _TARGET_PALETTE.items():
+        origin = _SOURCE_PALETTE[material]
+        mixed[material] = tuple(
+            tuple(round((1 - share) * a + share * b) for a, b in zip(origin[i % len(origin)], entry))
+            for i, entry in enumerate(entries))
+    return MappingProxyType(mixed)
+
+
 SOURCE = Look(
     name='source',
     layout=Layout(
-        camera_height=(1.45, 1.9), pitch=(1.0, 4.0), yaw=3.0, roll=0.0, focal=(0.86, 1.0), lanes=(1, 3),
+        camera_height=(1.45, 1.9), pitch=(1.0, 4.0), yaw=3.0, roll=0.0, focal=(0.86, 1.0), lanes=(1, 2),
         lane_width=(3.3, 3.9), sidewalk=(2.6, 4.6), setback=(0.0, 3.0), storeys=(3, 10), curve=1 / 500,
-        lots=(0.52, 0.15, 0.15, 0.18), verge=0.3, crossing=0.45, parked=0.35, traffic=4.0, pedestrians=5.0,
+        lots=(0.52, 0.15, 0.15, 0.18), verge=0.3, crossing=0.45, parked=0.3, traffic=4.0, pedestrians=5.0,
         bonnet=0.0),
     palette=_SOURCE_PALETTE, colour_jitter=0.08, texture=0.35,
-    sun_elevation=(32.0, 65.0), sun=(0.6, 0.72), ambient=(0.5, 0.58), sun_tint=(1.04, 1.0, 0.93),
-    shadow_softness=0.0, zenith=((46, 112, 216), (58, 128, 222), (70, 120, 200)),
-    horizon=((176, 212, 244), (190, 220, 246), (206, 216, 232)), clouds=(0.0, 0.55), cloud_edge=0.5,
-    haze=(0.0004, 0.0022), saturation=(1.0, 1.15), contrast=(1.0, 1.12), exposure=(0.95, 1.08), white_balance=0.01,
+    sun_elevation=(32.0, 65.0), sun=(0.5, 0.72), ambient=(0.5, 0.58), sun_tint=(1.04, 1.0, 0.93),
+    shadow_softness=0.0, zenith=((46, 112, 216), (58, 128, 222), (70, 120, 200), (136, 164, 204)),
+    horizon=((176, 212, 244), (190, 220, 246), (206, 216, 232), (214, 220, 228)), clouds=(0.0, 0.75), cloud_edge=0.5,
+    haze=(0.0005, 0.003), saturation=(1.0, 1.15), contrast=(1.0, 1.12), exposure=(0.9, 1.1), white_balance=0.01,
     vignetting=(0.0, 0.0), blur=(0.0, 0.0), noise=(0.0, 0.6))
 """A clean, game-like day: saturated paint, flat surfaces, hard shadows, blue sky."""
 
@@ -230,15 +244,15 @@ TARGET = Look(
     name='target',
     layout=Layout(
         camera_height=(1.15, 1.5), pitch=(-1.0, 3.0), yaw=4.0, roll=1.0, focal=(1.0, 1.15), lanes=(1, 2),
-        lane_width=(2.9, 3.4), sidewalk=(1.8, 3.6), setback=(0.0, 2.0), storeys=(2, 6), curve=1 / 350,
-        lots=(0.48, 0.15, 0.17, 0.20), verge=0.25, crossing=0.4, parked=0.6, traffic=3.5, pedestrians=7.0,
+        lane_width=(2.8, 3.3), sidewalk=(2.4, 4.4), setback=(0.0, 2.5), storeys=(2, 6), curve=1 / 350,
+        lots=(0.46, 0.15, 0.19, 0.20), verge=0.35, crossing=0.45, parked=0.45, traffic=3.0, pedestrians=7.0,
         bonnet=0.8),
-    palette=_TARGET_PALETTE, colour_jitter=0.16, texture=1.0,
+    palette=_repaint(_PAINT_SHIFT), colour_jitter=0.16, texture=1.0,
     sun_elevation=(12.0, 30.0), sun=(0.05, 0.5), ambient=(0.62, 0.74), sun_tint=(1.12, 0.98, 0.8),
-    shadow_softness=0.012, zenith=((176, 182, 190), (150, 162, 180), (196, 186, 176), (120, 144, 176)),
+    shadow_softness=0.012, zenith=((168, 178, 192), (140, 158, 184), (186, 182, 180), (104, 138, 182)),
     horizon=((212, 212, 210), (204, 206, 208), (226, 208, 184), (200, 204, 204)), clouds=(0.4, 1.0), cloud_edge=1.6,
-    haze=(0.004, 0.014), saturation=(0.6, 0.95), contrast=(0.72, 0.95), exposure=(0.72, 1.15), white_balance=0.06,
-    vignetting=(0.1, 0.35), blur=(0.35, 0.75), noise=(3.0, 8.0))
+    haze=(0.002, 0.008), saturation=(0.65, 0.95), contrast=(0.8, 1.0), exposure=(0.82, 1.12), white_balance=0.04,
+    vignetting=(0.08, 0.3), blur=(0.3, 0.65), noise=(2.0, 6.0))
 """A dull day through a car's camera: grey paint, rough surfaces, low sun or clouds, haze, noise."""
 
 LOOKS: Mapping[str, Look] = MappingProxyType({'source': SOURCE, 'target': TARGET})

@@ -80,9 +80,10 @@ def _car(half: float, belt: float, roof: float, nose: float, tail: float, cabin:
     part = _Part((0.0, 0.7, 0.0))
     top = half * 0.76
     base_rear, roof_rear, roof_front, base_front = cabin
-    part.hull([(tail + 0.06, 0.28, half), (tail, 0.6, half), (tail + 0.1, belt, half * 0.95),
+    _box(part, half * 0.82, (0.1, 0.32), (tail + 0.3, nose - 0.3), 'tyre')
+    part.hull([(tail + 0.06, 0.24, half), (tail, 0.6, half), (tail + 0.1, belt, half * 0.95),
                (base_front, belt + 0.02, half * 0.95), (nose - 0.25, belt - 0.16, half * 0.94), (nose, 0.58, half),
-               (nose - 0.05, 0.28, half)], ['trim', 'body', 'body', 'body', 'body', 'trim'], 'body')
+               (nose - 0.05, 0.24, half)], ['trim', 'body', 'body', 'body', 'body', 'trim'], 'body')
     part.hull([(base_rear, belt, half * 0.93), (roof_rear, roof, top), (roof_front, roof, top),
                (base_front, belt, half * 0.93)], ['window', 'body', 'window'], 'body')
     low, high = belt + 0.04, roof - 0.09
@@ -165,7 +166,8 @@ def _train() -> list[_Part]:
         _band(part, half + 0.005, (0.3, 1.3), (z0, z1), 'body')
         _band(part, half + 0.005, (1.55, 2.75), (z0 + 0.8 * (taper0 > 0), z1 - 0.8 * (taper1 > 0)), 'window')
         for z in np.linspace(z0 + 1.6, z1 - 1.6, 3):
-            _band(part, half + 0.01, (0.45, 2.8), (z - 0.55, z + 0.55), 'trim')
+            _band(part, half + 0.01, (0.45, 2.85), (z - 0.5, z + 0.5), 'body')
+            _band(part, half + 0.015, (1.3, 2.7), (z - 0.38, z + 0.38), 'window')
         for z, end in ((z0 - 0.02, taper0), (z1 + 0.02, taper1)):
             if end:
                 part.across(z, (0.7, 1.2), (0.7, 0.98), 'head' if z > 0 else 'tail')

@@ -13,6 +13,7 @@ vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'
+label_audit = dict(max_files=16)  # files of each dataset that are looked at before training; None: none
 load_from = None
 resume = False
 

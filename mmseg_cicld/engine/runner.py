@@ -9,6 +9,7 @@ from pathlib import Path
 import mmengine
 import torch
 import torch.distributed as dist
+from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -17,6 +18,8 @@ from mmengine.runner import BaseLoop, Runner, load_state_dict
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from ..datasets.class_count import check_num_classes
+from ..datasets.label_audit import audit_train_datasets
 from ..uda.classmix_ema import COUNTERS
 from .acceleration import compile_segmentors
 from .checkpoint_reading import CheckpointError, read_checkpoint
@@ -33,10 +36,18 @@ class AdaptationRunner(Runner):
 
     - ``allow_unsafe_checkpoints=True``: reads checkpoints that hold objects, which can run code. Only for own files.
     - ``channels_last=True``: lays out convolution weights for tensor cores.
+    - ``label_audit=dict(max_files=16)``: looks at that many files of each dataset before training.
     - ``compile=True`` or ``compile=dict(...)``: arguments of ``torch.compile`` for backbones, necks and heads.
 
     ``resume=True`` without ``load_from`` continues from the newest undamaged checkpoint of ``work_dir``.
     """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config | dict) -> 'AdaptationRunner':
+        """Builds the runner of a config; heads without ``num_classes`` take it from the dataset."""
+        cfg = copy.deepcopy(cfg)
+        check_num_classes(cfg)
+        return super().from_cfg(cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Sets up processes; on a machine without GPUs they talk through gloo, whatever ``dist_cfg.backend`` says."""
@@ -73,7 +84,10 @@ class AdaptationRunner(Runner):
         super().register_hook(hook, priority)
 
     def train(self) -> nn.Module:
-        """Trains, and lets hooks release what they hold, such as signal handlers, however training ends."""
+        """Audits the data, trains, and lets hooks release what they hold (signal handlers) however training ends."""
+        if self.cfg.get('label_audit') is not None and is_main_process():
+            for report in audit_train_datasets(self.cfg, **self.cfg.label_audit):
+                self.logger.info(report.table())
         try:
             return super().train()
         finally:

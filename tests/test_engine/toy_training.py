@@ -1,25 +1,28 @@
-"""A tiny real training (ClassMixEMA around an mmseg EncoderDecoder), for tests and as a script for subprocesses.
+"""A tiny real training (ClassMixEMA around an mmseg EncoderDecoder), for tests and as a script for torchrun.
 
-``python toy_training.py CONFIG.json`` builds the config by :func:`toy_config` and trains.
+``python toy_training.py ARGUMENTS.json`` trains :func:`toy_config` with these arguments.
 """
 import json
+import multiprocessing
 import os
 import signal
 import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS
 from mmengine.structures import PixelData
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils.data import Dataset
 
-import mmseg_cicld.uda  # noqa: F401
-from mmseg_cicld.engine import AdaptationRunner
+from mmseg_cicld.engine import AdaptationRunner, read_checkpoint
 from mmseg_cicld.random_streams import KeyedStreams
-from mmseg.registry import MODELS
 
 SIZE = 16
 CLASSES = ('road', 'car', 'sky', 'person')
@@ -140,21 +143,69 @@ def toy_config(work_dir: str, max_iters: int = 8, save_interval: int = 3, val_in
             checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=save_interval, max_keep_ckpts=2)),
         custom_hooks=[dict(type='Recorder', file=os.path.join(work_dir, 'record.jsonl'))],
         env_cfg=dict(mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')),
-        log_processor=dict(by_epoch=False), randomness=dict(seed=3))
+        log_processor=dict(by_epoch=False), log_level='WARNING', randomness=dict(seed=3),
+        experiment_name=uuid.uuid4().hex)
     cfg = Config(cfg)
     cfg.merge_from_dict(options or {})
     return cfg
 
 
-def train(*args, **kwargs) -> AdaptationRunner:
+def train(work_dir: str | Path, **kwargs) -> AdaptationRunner:
     """Trains a toy config and returns its runner."""
-    cfg = toy_config(*args, **kwargs)
-    runner = AdaptationRunner.from_cfg(cfg)
+    runner = AdaptationRunner.from_cfg(toy_config(str(work_dir), **kwargs))
     runner.train()
     return runner
 
 
+def train_in_child(work_dir: str | Path, prepare: Callable[[], None] = lambda: None, **kwargs) -> int:
+    """Trains in a forked process, which may die; returns its exit code (negative: the signal)."""
+
+    def body() -> None:
+        prepare()
+        train(work_dir, **kwargs)
+
+    child = multiprocessing.get_context('fork').Process(target=body)
+    child.start()
+    child.join(60)
+    assert child.exitcode is not None, child.kill()
+    return child.exitcode
+
+
+def records(work_dir: str | Path, rank: int = 0) -> list[dict]:
+    """Returns what each iteration read and logged; iterations that were run twice have to agree."""
+    lines = [json.loads(line) for line in Path(work_dir, f'record.jsonl.rank{rank}').read_text().splitlines()]
+    by_iteration: dict[int, dict] = {}
+    for line in lines:
+        assert by_iteration.setdefault(line['iter'], line) == line
+    return [by_iteration[n] for n in sorted(by_iteration)]
+
+
+def assert_same(one, other, where: str = '') -> None:
+    """Asserts that two nested states agree bitwise."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert list(one) == list(other), where
+        for key in one:
+            assert_same(one[key], other[key], f'{where}.{key}')
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for i, pair in enumerate(zip(one, other)):
+            assert_same(*pair, f'{where}[{i}]')
+    elif isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype and torch.equal(one, other), where
+    else:
+        assert one == other, where
+
+
+def assert_same_run(one: Path, other: Path, last: int = 8) -> None:
+    """Asserts that two work dirs hold the same run: every iteration, weights, optimiser and schedules."""
+    assert records(one) == records(other)
+    states = [read_checkpoint(folder / f'iter_{last}.pth') for folder in (one, other)]
+    for part in ('state_dict', 'optimizer', 'param_schedulers'):
+        assert_same(states[0][part], states[1][part], part)
+
+
 if __name__ == '__main__':
     torch.set_num_threads(1)
-    with open(sys.argv[1]) as stream:
-        train(**json.load(stream))
+    with open(sys.argv[1]) as arguments:
+        train(**json.load(arguments))

@@ -123,7 +123,8 @@ class UDADataset(Dataset):
         with seeded_globals(streams.integer('data.target_transforms', position)):
             sample = self.target.reader(index)()
         # No method may see a target label, not even by accident.
-        sample['data_samples'].pop('gt_sem_seg', None)
+        if 'gt_sem_seg' in sample['data_samples']:
+            del sample['data_samples'].gt_sem_seg
         return sample
 
 

@@ -211,7 +211,7 @@ _TARGET_PALETTE = MappingProxyType({
     'bonnet': ((30, 32, 36), (96, 98, 100)),
 })
 
-_PAINT_SHIFT = 0.5
+_PAINT_SHIFT = 0.4
 
 
 def _repaint(share: float) -> Mapping[str, tuple[RGB, ...]]:
@@ -234,8 +234,8 @@ SOURCE = Look(
         bonnet=0.0),
     palette=_SOURCE_PALETTE, colour_jitter=0.08, texture=0.35,
     sun_elevation=(32.0, 65.0), sun=(0.5, 0.72), ambient=(0.5, 0.58), sun_tint=(1.04, 1.0, 0.93),
-    shadow_softness=0.0, zenith=((46, 112, 216), (58, 128, 222), (70, 120, 200), (136, 164, 204)),
-    horizon=((176, 212, 244), (190, 220, 246), (206, 216, 232), (214, 220, 228)), clouds=(0.0, 0.75), cloud_edge=0.5,
+    shadow_softness=0.0, zenith=((46, 112, 216), (58, 128, 222), (70, 120, 200), (136, 164, 204), (168, 180, 198)),
+    horizon=((176, 212, 244), (190, 220, 246), (206, 216, 232), (214, 220, 228), (212, 214, 218)), clouds=(0.0, 0.85), cloud_edge=0.5,
     haze=(0.0005, 0.003), saturation=(1.0, 1.15), contrast=(1.0, 1.12), exposure=(0.9, 1.1), white_balance=0.01,
     vignetting=(0.0, 0.0), blur=(0.0, 0.0), noise=(0.0, 0.6))
 """A clean, game-like day: saturated paint, flat surfaces, hard shadows, blue sky."""
@@ -248,10 +248,10 @@ TARGET = Look(
         lots=(0.46, 0.15, 0.19, 0.20), verge=0.35, crossing=0.45, parked=0.45, traffic=3.0, pedestrians=7.0,
         bonnet=0.8),
     palette=_repaint(_PAINT_SHIFT), colour_jitter=0.16, texture=1.0,
-    sun_elevation=(12.0, 30.0), sun=(0.05, 0.5), ambient=(0.62, 0.74), sun_tint=(1.12, 0.98, 0.8),
-    shadow_softness=0.012, zenith=((168, 178, 192), (140, 158, 184), (186, 182, 180), (104, 138, 182)),
+    sun_elevation=(12.0, 30.0), sun=(0.05, 0.5), ambient=(0.64, 0.78), sun_tint=(1.12, 0.98, 0.8),
+    shadow_softness=0.012, zenith=((168, 178, 192), (140, 158, 184), (186, 182, 180), (96, 136, 190)),
     horizon=((212, 212, 210), (204, 206, 208), (226, 208, 184), (200, 204, 204)), clouds=(0.4, 1.0), cloud_edge=1.6,
-    haze=(0.002, 0.008), saturation=(0.65, 0.95), contrast=(0.8, 1.0), exposure=(0.82, 1.12), white_balance=0.04,
+    haze=(0.002, 0.006), saturation=(0.7, 1.0), contrast=(0.84, 1.0), exposure=(0.88, 1.16), white_balance=0.035,
     vignetting=(0.08, 0.3), blur=(0.3, 0.65), noise=(2.0, 6.0))
 """A dull day through a car's camera: grey paint, rough surfaces, low sun or clouds, haze, noise."""
 

@@ -62,6 +62,8 @@ class AtomicCheckpointHook(CheckpointHook):
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
         backend, self.file_backend = self.file_backend, _RemoveLater(self.file_backend)
         try:
             super()._save_best_checkpoint(runner, metrics)

@@ -27,8 +27,8 @@ class CheckpointError(RuntimeError):
         self.reason = reason
 
 
-class DamagedCheckpointError(CheckpointError):
-    """A checkpoint is not what was written: empty, cut short or changed."""
+class UnreadableCheckpointError(CheckpointError):
+    """A checkpoint is not what was written: it is missing, empty, cut short or changed."""
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu', allow_unsafe: bool = False,
@@ -47,12 +47,12 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu', 
         The content, always a dict.
 
     Raises:
-        CheckpointError: If the file is missing, not a checkpoint, or holds objects.
-        DamagedCheckpointError: If the file is empty, cut short or changed.
+        CheckpointError: If the file is not a checkpoint, or holds objects.
+        UnreadableCheckpointError: If the file is missing, empty, cut short or changed.
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise CheckpointError(path, 'there is no such file')
+        raise UnreadableCheckpointError(path, 'there is no such file')
     zipped = _check_bytes(path)
     try:
         with torch.serialization.safe_globals(_foreign_globals()):
@@ -60,7 +60,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu', 
     except pickle.UnpicklingError as error:
         raise _refusal(path, error) from None
     except Exception as error:  # torch raises a different type for each way in which a file can be broken
-        raise DamagedCheckpointError(path, f'is damaged ({type(error).__name__}: {_first_line(error)})') from None
+        raise UnreadableCheckpointError(path, f'is damaged ({type(error).__name__}: {_first_line(error)})') from None
     if not isinstance(content, dict):
         raise CheckpointError(path, f'holds a {type(content).__name__} instead of a checkpoint')
     return content
@@ -69,7 +69,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu', 
 def _check_bytes(path: Path) -> bool:
     """Compares the checksums of the file, since torch does not; returns whether it has any (torch >= 1.6)."""
     if not path.stat().st_size:
-        raise DamagedCheckpointError(path, 'is empty (0 bytes)')
+        raise UnreadableCheckpointError(path, 'is empty (0 bytes)')
     with path.open('rb') as stream:
         if stream.read(2) != b'PK':
             return False
@@ -77,16 +77,17 @@ def _check_bytes(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except Exception as error:  # zipfile raises a different type for each way in which a file can be broken
-        raise DamagedCheckpointError(path, f'is cut short or damaged ({_first_line(error)})') from None
+        raise UnreadableCheckpointError(path, f'is cut short or damaged ({_first_line(error)})') from None
     if broken is not None:
-        raise DamagedCheckpointError(path, f'is damaged (wrong checksum of {broken})')
+        raise UnreadableCheckpointError(path, f'is damaged (wrong checksum of {broken})')
     return True
 
 
 def _refusal(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
     named = re.search(r'GLOBAL (\S+)', str(error))
     if named is None:
-        return DamagedCheckpointError(path, f'is not a checkpoint, or damaged ({_first_line(error)})')
+        # Not torch's own text, which recommends to read without protection.
+        return UnreadableCheckpointError(path, 'is not a checkpoint of torch, or damaged; nothing in it was executed')
     return CheckpointError(path, f'holds an object ({named.group(1)}), and reading it could run code. If you trust the '
                                  f'file: {_UNSAFE_FLAG}')
 

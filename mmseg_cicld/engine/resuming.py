@@ -1,12 +1,12 @@
 """Decides whether a checkpoint can be continued from, and which one."""
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from .checkpoint_hook import POINTER
-from .checkpoint_reading import CheckpointError, DamagedCheckpointError, read_checkpoint
+from .checkpoint_reading import CheckpointError, UnreadableCheckpointError, read_checkpoint
 
 _PARTS = ('meta', 'state_dict', 'message_hub', 'optimizer')
 _META = ('iter', 'epoch', 'seed', 'total_batch_size')
@@ -17,44 +17,42 @@ def newest_valid_checkpoint(work_dir: str | Path, logger: MMLogger) -> str | Non
 
     Args:
         work_dir: Folder with ``last_checkpoint`` and ``iter_*.pth`` or ``epoch_*.pth``.
-        logger: Where damaged files are reported.
+        logger: Where unreadable files are reported.
 
     Returns:
         A path, or None if there is no checkpoint at all.
 
     Raises:
-        CheckpointError: If there are checkpoints, but all are damaged.
+        CheckpointError: If there are checkpoints, but none can be read.
     """
-    damaged = []
+    unreadable = []
     for path in _candidates(Path(work_dir)):
         try:
             read_checkpoint(path, allow_unsafe=False, mmap=True)
-        except DamagedCheckpointError as error:
-            damaged.append(error)
+        except UnreadableCheckpointError as error:
+            unreadable.append(error)
             continue
         except CheckpointError:
             pass  # Whole, but not usable as it is: the resume gives the reason.
-        if damaged:
-            logger.warning(f'{"; ".join(map(str, damaged))}; resuming from {path} instead')
+        if unreadable:
+            logger.warning(f'{"; ".join(map(str, unreadable))}; resuming from {path} instead')
         return str(path)
-    if damaged:
-        raise CheckpointError(work_dir, f'no checkpoint can be resumed: {"; ".join(map(str, damaged))}. To start anew, '
+    if unreadable:
+        raise CheckpointError(work_dir, f'none of the checkpoints can be read: {"; ".join(map(str, unreadable))}. To start anew, '
                                         'delete these files or set another work_dir')
     return None
 
 
-def _candidates(work_dir: Path) -> Iterable[Path]:
-    """Yields what the pointer names, then the other checkpoints, the last written first."""
-    folders, first = [work_dir], None
+def _candidates(work_dir: Path) -> list[Path]:
+    """Lists what the pointer names, then the other checkpoints, the last written first."""
+    pointed = []
     if (work_dir / POINTER).is_file():
-        pointed = Path((work_dir / POINTER).read_text(errors='replace').strip())
-        # The folder may have been moved since the pointer was written.
-        first = pointed if pointed.is_file() else work_dir / pointed.name
-        folders.append(first.parent)
-    files = {path for folder in folders for pattern in ('iter_*.pth', 'epoch_*.pth') for path in folder.glob(pattern)}
-    files.discard(first)
-    newest_first = sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
-    return ([first] if first is not None and first.is_file() else []) + newest_first
+        path = Path((work_dir / POINTER).read_text(errors='replace').strip())
+        # The folder may have been moved or copied since; checkpoints may also lie outside it (out_dir of the hook).
+        pointed = [path if path.is_file() and not (work_dir / path.name).is_file() else work_dir / path.name]
+    folders = {work_dir, *(path.parent for path in pointed)}
+    others = {path for folder in folders for pattern in ('iter_*.pth', 'epoch_*.pth') for path in folder.glob(pattern)}
+    return pointed + sorted(others.difference(pointed), key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def check_parts(checkpoint: Mapping, path: str | Path, with_schedulers: bool) -> None:

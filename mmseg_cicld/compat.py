@@ -1,31 +1,164 @@
-"""Repairs of known faults of the host packages, each applied only where its fault is present."""
+"""Repairs of faults of the host packages (mmseg, mmcv, mmengine), each applied only where its fault is present.
+
+The import names mmseg, mmcv and mmengine come from one of two sets of distributions, OpenMMLab's or the maintained
+onedl one. This module runs before anything else of the package, because ``mmseg.models`` cannot be imported before
+the first repair. No repair touches how checkpoints are loaded.
+"""
+import importlib
+import importlib.metadata
 import importlib.util
+import os.path as osp
 import sys
+import types
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import NoReturn
 
+TWO_WAYS = (
+    "Install one of the two sets, in an environment that does not hold the other: "
+    "pip install 'mmseg-cicld[openmmlab]' (mmsegmentation, mmcv-lite, mmengine) or "
+    "pip install 'mmseg-cicld[onedl]' (onedl-mmsegmentation, onedl-mmcv, onedl-mmengine).")
 
-class _MissingOps(ModuleType):
-    """Stands in for mmcv's compiled operations, which mmcv-lite lacks and mmseg 1.2.2 imports without need."""
+PROVIDERS = {
+    'mmseg': (('mmsegmentation', ), ('onedl-mmsegmentation', )),
+    'mmcv': (('mmcv', 'mmcv-lite', 'mmcv-full'), ('onedl-mmcv', )),
+    'mmengine': (('mmengine', 'mmengine-lite'), ('onedl-mmengine', )),
+}
+"""Import name -> its distributions in the OpenMMLab set and in the onedl set."""
 
-    def __getattr__(self, name: str):
+
+class CompiledOpsStandIn(types.ModuleType):
+    """Stands where ``mmcv._ext`` is missing, so that modules which only look its functions up can be imported.
+
+    mmseg 1.2.2 imports ``mmcv.ops`` for ``point_sample``, which is plain torch; the functions of the compiled library
+    are looked up at that import but not called. Whoever calls one gets a NotImplementedError.
+    """
+
+    def __init__(self) -> None:
+        super().__init__('mmcv._ext', doc=self.__doc__)
+        # No loader: mmengine and mmcv ask for it to tell whether compiled operators are there.
+        self.__spec__ = ModuleSpec('mmcv._ext', None)
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        """Returns a function that refuses to run, under any name but those of Python's own protocols."""
         if name.startswith('__'):
             raise AttributeError(name)
 
-        def unavailable(*args, **kwargs) -> NoReturn:
-            raise NotImplementedError(f'mmcv-lite has no compiled operations, and this model calls {name}: '
-                                      'install the full mmcv 2.1.0, or choose a model without it')
+        def refuse(*args: object, **kwargs: object) -> NoReturn:
+            raise NotImplementedError(f"'{name}' is a compiled operator of mmcv and this mmcv has none (mmcv-lite). "
+                                      'Choose a network without it, or build the full mmcv.')
 
-        return unavailable
-
-
-def provide_mmcv_ops() -> None:
-    """Lets mmseg import ``mmcv.ops`` on mmcv-lite; calling a compiled operation there raises an error."""
-    if importlib.util.find_spec('mmcv._ext') is None:
-        module = _MissingOps('mmcv._ext')
-        module.__spec__ = ModuleSpec('mmcv._ext', None)
-        sys.modules['mmcv._ext'] = module
+        return refuse
 
 
-provide_mmcv_ops()
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def refuse_mixed_sets() -> None:
+    """Checks that no import name is provided by both sets, whose files would overwrite each other.
+
+    Raises:
+        ImportError: If two distributions provide one import name.
+    """
+    for name, (openmmlab, onedl) in PROVIDERS.items():
+        found = [[d for d in candidates if _installed(d)] for candidates in (openmmlab, onedl)]
+        if all(found):
+            raise ImportError(f"'{name}' is installed twice, by {found[0][0]} and by {found[1][0]}. {TWO_WAYS}")
+
+
+def import_hosts() -> bool:
+    """Imports the host packages, with the stand-in for ``mmcv._ext`` where mmseg cannot be imported without it.
+
+    Returns:
+        Whether the stand-in is in use.
+
+    Raises:
+        ImportError: If a host package is missing or has a version that mmseg refuses, in one line.
+    """
+    try:
+        importlib.import_module('mmseg.utils')
+    except ModuleNotFoundError as error:
+        if error.name != 'mmcv._ext':
+            raise ImportError(f'mmseg_cicld cannot import its host packages: {error}. {TWO_WAYS}') from None
+        sys.modules['mmcv._ext'] = CompiledOpsStandIn()
+        return import_hosts()
+    except (AssertionError, ImportError) as error:
+        message = ' '.join(str(error).split())
+        raise ImportError(f'mmseg_cicld cannot import its host packages: {message} {TWO_WAYS}') from None
+    return isinstance(sys.modules.get('mmcv._ext'), CompiledOpsStandIn)
+
+
+def name_config_packages() -> None:
+    """Lets ``_base_ = 'mmseg_cicld::...'`` resolve everywhere, and ``'mmseg::...'`` on the onedl set too.
+
+    mmengine maps the name before ``::`` to a distribution and looks for its folder. For this package the value is the
+    name of a module inside it, which no distribution has: mmengine then asks Python where that module is, and this
+    finds a normal and an editable installation and a source tree alike.
+    """
+    names = importlib.import_module('mmengine.config.utils').MODULE2PACKAGE
+    names['mmseg_cicld'] = 'mmseg_cicld.version'
+    if not _installed(names['mmseg']):
+        names['mmseg'] = 'mmseg'
+
+
+def _module_of(package: str) -> str:
+    names = importlib.import_module('mmengine.config.utils').MODULE2PACKAGE
+    return {distribution: module for module, distribution in names.items()}.get(package, package)
+
+
+def is_installed(package: str) -> bool:
+    """Tells whether a package is installed, as ``mmengine.utils.is_installed`` but without pkg_resources.
+
+    Args:
+        package: Name of a distribution or a module.
+    """
+    spec = importlib.util.find_spec(_module_of(package))
+    return _installed(package) or (spec is not None and spec.origin is not None)
+
+
+def get_installed_path(package: str) -> str:
+    """Finds the folder of a package, as ``mmengine.utils.get_installed_path`` but without pkg_resources.
+
+    Args:
+        package: Name of a distribution or a module.
+
+    Raises:
+        ModuleNotFoundError: If there is no such package.
+    """
+    spec = importlib.util.find_spec(_module_of(package))
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"'{package}' is not installed, or has no folder of its own.")
+    return osp.dirname(spec.origin)
+
+
+def replace_pkg_resources() -> bool:
+    """Gives mmengine the two functions above where setuptools has no ``pkg_resources`` any more (82 and later).
+
+    Returns:
+        Whether mmengine needed them.
+    """
+    if importlib.util.find_spec('pkg_resources') is not None:
+        return False
+    for user in ('mmengine.utils.package_utils', 'mmengine.utils', 'mmengine.config.config', 'mmengine.hub.hub'):
+        module = importlib.import_module(user)
+        for function in (is_installed, get_installed_path):
+            if hasattr(module, function.__name__):
+                setattr(module, function.__name__, function)
+    return True
+
+
+def apply() -> None:
+    """Checks the host packages and applies the repairs that they need.
+
+    Raises:
+        ImportError: If the host packages are missing, mixed or of a wrong version.
+    """
+    refuse_mixed_sets()
+    import_hosts()
+    name_config_packages()
+    replace_pkg_resources()

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from torch.utils.data import Dataset
 from mmseg_cicld.engine import AdaptationRunner, read_checkpoint
 from mmseg_cicld.random_streams import KeyedStreams
 
-SIZE = 16
+SIZE = 32
 CLASSES = ('road', 'car', 'sky', 'person')
 
 
@@ -73,6 +74,14 @@ class ToyPairs(Dataset):
 
 
 @DATASETS.register_module()
+class ToyLabelled(ToyPairs):
+    """The source images alone, in the form of ordinary mmseg datasets."""
+
+    def __getitem__(self, key) -> dict:
+        return super().__getitem__(key)['source']
+
+
+@DATASETS.register_module()
 class ToyTest(Dataset):
     """Three labelled target images for validation."""
 
@@ -102,11 +111,15 @@ class Recorder(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        files = [sample.img_path for sample in data_batch['source']['data_samples']]
+        files = [sample.img_path for sample in data_batch.get('source', data_batch)['data_samples']]
         logged = {name: float(value).hex() for name, value in outputs.items()}
         line = dict(iter=runner.iter + 1, files=files, lr=runner.optim_wrapper.get_lr()['lr'][0], **logged)
         with open(f'{self.file}.rank{runner.rank}', 'a') as stream:
             print(json.dumps(line, sort_keys=True), file=stream)
+
+    def after_train(self, runner) -> None:
+        model = getattr(runner.model, 'module', runner.model)
+        torch.save(model.state_dict(), f'{runner.work_dir}/final.rank{runner.rank}')
 
 
 def toy_config(work_dir: str, max_iters: int = 8, save_interval: int = 3, val_interval: int = 4, workers: int = 0,
@@ -159,16 +172,33 @@ def train(work_dir: str | Path, **kwargs) -> AdaptationRunner:
 
 def train_in_child(work_dir: str | Path, prepare: Callable[[], None] = lambda: None, **kwargs) -> int:
     """Trains in a forked process, which may die; returns its exit code (negative: the signal)."""
+    return train_in_children(work_dir, 0, lambda rank: prepare(), **kwargs)[0]
 
-    def body() -> None:
-        prepare()
+
+def train_in_children(work_dir: str | Path, processes: int, prepare: Callable[[int], None] = lambda rank: None,
+                      **kwargs) -> list[int]:
+    """Trains in forked processes that talk through gloo (0: one process, not distributed); returns exit codes."""
+    with socket.socket() as probe:
+        probe.bind(('localhost', 0))
+        port = probe.getsockname()[1]
+
+    def body(rank: int) -> None:
+        prepare(rank)
+        if processes:
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), MASTER_ADDR='localhost',
+                              MASTER_PORT=str(port))
+            kwargs['options'] = dict(kwargs.get('options') or {}, launcher='pytorch')
         train(work_dir, **kwargs)
 
-    child = multiprocessing.get_context('fork').Process(target=body)
-    child.start()
-    child.join(60)
-    assert child.exitcode is not None, child.kill()
-    return child.exitcode
+    context = multiprocessing.get_context('fork')
+    children = [context.Process(target=body, args=(rank, )) for rank in range(max(processes, 1))]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+        if child.exitcode is None:
+            child.kill()
+    return [child.exitcode for child in children]
 
 
 def records(work_dir: str | Path, rank: int = 0) -> list[dict]:

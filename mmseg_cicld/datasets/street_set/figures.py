@@ -87,7 +87,8 @@ def _draw_bicycle(pen: _Pen) -> None:
     label, frame = TrainId.BICYCLE, pen.color('bicycle', 3.1)
     for z in (-0.53, 0.53):
         _draw_wheel(pen, z, 0.35, 0.07, 0.62 * pen.color('rim'), label)
-    seat, head, crank, rear, front = (0, 0.9, -0.22), (0, 0.88, 0.36), (0, 0.32, -0.08), (0, 0.35, -0.53), (0, 0.35, 0.53)
+    seat, head, crank = (0, 0.9, -0.22), (0, 0.88, 0.36), (0, 0.32, -0.08)
+    rear, front = (0, 0.35, -0.53), (0, 0.35, 0.53)
     for a, b in ((seat, crank), (crank, head), (seat, head), (rear, crank), (rear, seat), (head, front)):
         pen.limb(a, b, 0.07, frame, label)
     pen.limb((0, 0.96, -0.36), (0, 0.96, -0.1), 0.1, pen.color('tyre'), label)
@@ -121,6 +122,7 @@ def _draw_rider(pen: _Pen, kind: str) -> None:
     pen.limb((0, seat + 0.14, -0.25), (0, seat + 0.42, -0.25 + 0.7 * lean), 0.4, shirt, label)
     for side in (-1, 1):
         pen.limb((0.22 * side, neck[1] - 0.08, neck[2]), (0.3 * side, seat + 0.16, 0.3), 0.12, shirt * 0.85, label)
-    pen.limb((0, neck[1] + 0.1, neck[2] + 0.05), (0, neck[1] + 0.16, neck[2] + 0.06), 0.2, pen.color('skin', 5.3), label)
+    pen.limb((0, neck[1] + 0.1, neck[2] + 0.05), (0, neck[1] + 0.16, neck[2] + 0.06), 0.2, pen.color('skin', 5.3),
+             label)
     pen.limb((0, neck[1] + 0.2, neck[2] + 0.03), (0, neck[1] + 0.23, neck[2] + 0.03), 0.25,
              pen.color('helmet', 6.7), label)

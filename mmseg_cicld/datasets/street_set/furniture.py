@@ -16,9 +16,9 @@ class _Easel:
         self._canvas, self.light, self.post = canvas, light, post
         foot = canvas.camera.to_camera(np.array([[post.x, 0.0, post.z]]))
         self.depth = float(foot[0, 2])
-        if self.depth > _CLOSEST:
-            self._scale = canvas.camera.focal / self.depth
-            self._foot = canvas.camera.to_pixels(foot)[0]
+        self.visible = self.depth > _CLOSEST
+        self._scale = canvas.camera.focal / self.depth
+        self._foot = canvas.camera.to_pixels(foot)[0]
 
     def paint(self, material: str, twist: float = 1.0) -> np.ndarray:
         """Lit paint."""
@@ -51,7 +51,7 @@ class _Easel:
 def draw_post(canvas: Canvas, light: Lighting, post: Post) -> None:
     """Draws one piece of street furniture."""
     easel = _Easel(canvas, light, post)
-    if easel.depth <= _CLOSEST:
+    if not easel.visible:
         return
     {'lamp': _lamp, 'sign': _sign, 'signal': _signal, 'mast': _mast, 'bollard': _bollard, 'board': _board,
      'bin': _bin}[post.kind](easel)

@@ -21,7 +21,7 @@ def sample_scene(layout: Layout, rng: np.random.Generator) -> Scene:
         rng: Source of all randomness.
 
     Returns:
-        The street, its items sorted from far to near.
+        The street.
     """
     road = _sample_road(layout, rng)
     sides = (_sample_side(layout, road, -1, rng), _sample_side(layout, road, 1, rng))
@@ -33,8 +33,7 @@ def sample_scene(layout: Layout, rng: np.random.Generator) -> Scene:
     items += _sample_vehicles(layout, road, rng)
     items += _sample_people(layout, road, sides, rng)
     bonnet = float(rng.uniform(0.05, 0.11)) if rng.random() < layout.bonnet else 0.0
-    ordered = tuple(sorted(items, key=lambda item: -item.order))
-    return Scene(_sample_view(layout, road, rng), road, sides, ordered, bonnet)
+    return Scene(_sample_view(layout, road, rng), road, sides, tuple(items), bonnet)
 
 
 def _sample_view(layout: Layout, road: Road, rng: np.random.Generator) -> View:

@@ -4,7 +4,6 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .camera import NEAR
 from .canvas import Canvas
 from .classes import TrainId
 from .lighting import Lighting
@@ -57,7 +56,7 @@ def draw_plant(canvas: Canvas, light: Lighting, plant: Plant) -> None:
     crown = (pixels[0, 1] - pixels[1, 1]) * (1 - bare)
     width = crown * _ASPECT[plant.kind] * (0.85 + 0.3 * (plant.unit * 17 % 1))
     size = (max(2, round(width)), max(2, round(crown)))
-    if size[0] > 3 * camera.width or depth < NEAR:
+    if size[0] > 3 * camera.width:
         return
     _paste_crown(canvas, light, plant, (pixels[1, 0] - size[0] / 2, pixels[1, 1]), size, depth)
 

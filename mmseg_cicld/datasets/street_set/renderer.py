@@ -11,7 +11,7 @@ from .furniture import draw_post
 from .ground import draw_ground
 from .layout import sample_scene
 from .lighting import Lighting, sample_lighting
-from .looks import LOOKS, Look
+from .looks import LOOKS
 from .plants import draw_backdrop, draw_hedge, draw_plant
 from .scene import Backdrop, Barrier, Building, Cycle, Item, Person, Plant, Post, Scene, Vehicle
 from .sensor import add_haze, expose
@@ -32,7 +32,7 @@ def render_scene(domain: str, seed: int, size: tuple[int, int]) -> tuple[np.ndar
     Args:
         domain: 'source' or 'target'.
         seed: Non-negative integer; the same domain, seed and size give the same bytes.
-        size: Width and height in pixels, both even numbers are not needed; at least 32 each.
+        size: Width and height in pixels, at least 32 each.
 
     Returns:
         Image uint8 [height, width, 3] in BGR and label uint8 [height, width] of train ids 0..18 or 255.
@@ -49,6 +49,16 @@ def render_scene(domain: str, seed: int, size: tuple[int, int]) -> tuple[np.ndar
     return render(scene, light, size, np.random.default_rng(streams[2]))
 
 
+def check_size(size: tuple[int, int]) -> None:
+    """Refuses a size (width, height) that is too small to show a street.
+
+    Raises:
+        ValueError: If an edge is shorter than ``SMALLEST``.
+    """
+    if min(size) < SMALLEST:
+        raise ValueError(f'Size (width, height) = {size} is too small for the street set; each must be >= {SMALLEST}.')
+
+
 def render(scene: Scene, light: Lighting, size: tuple[int, int], rng: np.random.Generator
            ) -> tuple[np.ndarray, np.ndarray]:
     """Renders a given scene under given conditions.
@@ -62,12 +72,11 @@ def render(scene: Scene, light: Lighting, size: tuple[int, int], rng: np.random.
     Returns:
         Image and label as :func:`render_scene` returns them. The label depends on ``scene`` and ``size`` only.
     """
-    if min(size) < SMALLEST:
-        raise ValueError(f'Size (width, height) = {size} is too small for the street set; each must be >= {SMALLEST}.')
+    check_size(size)
     canvas = Canvas(_camera(scene, size))
     draw_sky(canvas, light)
     draw_ground(canvas, scene, light, ground_shadow(scene, canvas.camera, light))
-    for item in scene.items:
+    for item in sorted(scene.items, key=lambda item: -item.order):
         _draw(canvas, light, item)
     hazy = add_haze(canvas.color, canvas.depth, light)
     _draw_bonnet(canvas, hazy, light, scene.bonnet)
@@ -107,7 +116,8 @@ def _draw_bonnet(canvas: Canvas, hazy: np.ndarray, light: Lighting, share: float
     height, width = canvas.label.shape
     mask = np.zeros((height, width), np.uint8)
     rise = share * height
-    cv2.ellipse(mask, (width // 2, height + round(2.0 * rise)), (round(width * 0.62), round(3.0 * rise)), 0, 0, 360, 255, -1)
+    middle, axes = (width // 2, height + round(2.0 * rise)), (round(width * 0.62), round(3.0 * rise))
+    cv2.ellipse(mask, middle, axes, 0, 0, 360, 255, cv2.FILLED)
     rows, inside = np.flatnonzero(mask.any(axis=1)), mask > 0
     fall = np.ones(height, np.float32)
     fall[rows] = np.linspace(1.5, 0.7, len(rows))

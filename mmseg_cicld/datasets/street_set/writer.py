@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from .looks import LOOKS
-from .renderer import render_scene
+from .renderer import check_size, render_scene
 
 MANIFEST = 'street_set.json'
 """Name of the file in the output folder that records the parameters and whether the set is complete."""
@@ -21,6 +21,7 @@ MANIFEST = 'street_set.json'
 _REVISION = 1
 _SPLITS = ('train', 'val')
 _REPORT_EVERY = 3.0
+_PNG_END = b'IEND\xaeB`\x82'
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def render_street_set(out_dir: str | Path, counts: StreetCounts = StreetCounts()
     """Renders the whole set, or what is missing of it.
 
     Files appear as ``OUT/{source,target}/leftImg8bit/{train,val}/street/street_000000_000000_leftImg8bit.png`` and
-    ``OUT/{source,target}/gtFine/{train,val}/street/street_000000_000000_gtFine_labelTrainIds.png``. They are written
-    under another name first, so a file that exists is complete and is kept.
+    ``OUT/{source,target}/gtFine/{train,val}/street/street_000000_000000_gtFine_labelTrainIds.png``. Whole files that
+    are there already are kept.
 
     Args:
         out_dir: Output folder, made if missing.
@@ -77,11 +78,11 @@ def render_street_set(out_dir: str | Path, counts: StreetCounts = StreetCounts()
         ValueError: If the folder holds a set with other parameters, or an argument is out of range.
     """
     root, begin = Path(out_dir), time.monotonic()
-    _check_arguments(counts, seed, nproc)
+    _check_arguments(counts, size, seed, nproc)
     parameters = _parameters(counts, size, seed)
     _check_manifest(root, parameters)
     frames = list(_frames(counts))
-    missing = [frame for frame in frames if not all(path.is_file() for path in frame.paths(root))]
+    missing = [frame for frame in frames if not all(map(_is_whole, frame.paths(root)))]
     _make_folders(root, frames)
     _write_manifest(root, parameters, complete=not missing)
     if missing:
@@ -99,7 +100,17 @@ def _frames(counts: StreetCounts) -> Iterator[_Frame]:
                 yield _Frame(domain, split, index)
 
 
-def _check_arguments(counts: StreetCounts, seed: int, nproc: int) -> None:
+def _is_whole(path: Path) -> bool:
+    """Whether a PNG file is there and ends as one must; a crash of the machine can leave a cut one."""
+    if not path.is_file():
+        return False
+    with path.open('rb') as file:
+        file.seek(max(0, path.stat().st_size - len(_PNG_END)))
+        return file.read() == _PNG_END
+
+
+def _check_arguments(counts: StreetCounts, size: tuple[int, int], seed: int, nproc: int) -> None:
+    check_size(size)
     if nproc < 1:
         raise ValueError(f'nproc = {nproc}: the number of processes must be at least 1.')
     if seed < 0:

@@ -31,7 +31,7 @@ class GracefulStopHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._signum = 0
+        self._signum, self._stopped_by = 0, 0
         self._previous: dict[int, Any] = {}
         self._group: dist.ProcessGroup | None = None
         # Shared with the workers of the data loaders.
@@ -51,21 +51,25 @@ class GracefulStopHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Saves and exits if a signal has come.
-
-        Raises:
-            SystemExit: After the checkpoint has been written.
-        """
+        """Saves and ends the loop if a signal has come."""
         if (runner.iter + 1) % runner.optim_wrapper._accumulative_counts:
             return
-        signum = self._agree()
-        if not signum:
-            return
-        hook = next((hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)), None)
-        saved = 'no checkpoint hook, nothing saved' if hook is None else f'saved {hook.save_now(runner)}'
-        runner.logger.warning(f'{signal.Signals(signum).name}: stopped after iteration {runner.iter + 1} of '
-                              f'{runner.max_iters}; {saved}; continue with --resume')
-        raise SystemExit(128 + signum)
+        self._stopped_by = self._agree()
+        if self._stopped_by:
+            hook = next((hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)), None)
+            self._saved = 'no checkpoint hook, nothing saved' if hook is None else f'saved {hook.save_now(runner)}'
+            runner.train_loop.stop_training = True
+
+    def after_train(self, runner: Runner) -> None:
+        """Exits if a signal has ended the loop, after all other hooks have finished their work.
+
+        Raises:
+            SystemExit: With 128 + signal number.
+        """
+        if self._stopped_by:
+            runner.logger.warning(f'{signal.Signals(self._stopped_by).name}: stopped after iteration {runner.iter} of '
+                                  f'{runner.max_iters}; {self._saved}; continue with --resume')
+            raise SystemExit(128 + self._stopped_by)
 
     def release(self, runner: Runner) -> None:
         """Gives the signals back; called by the runner however training ends."""

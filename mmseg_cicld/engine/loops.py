@@ -80,7 +80,7 @@ class ExactResumeTrainLoop(IterBasedTrainLoop):
         return streams
 
     def _validation_is_due(self) -> bool:
-        if self.runner.val_loop is None or self._iter < self.val_begin:
+        if self.runner.val_loop is None or self._iter < self.val_begin or self.stop_training:
             return False
         return self._iter % self.val_interval == 0 or self._iter == self._max_iters
 

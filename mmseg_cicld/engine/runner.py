@@ -220,6 +220,13 @@ class AdaptationRunner(Runner):
         except ValueError as error:
             raise CheckpointError(filename, f'optimizer or param_scheduler do not fit this config ({error})') from None
 
+    def _init_model_weights(self) -> None:
+        # Random numbers fill memory in its order: laid out as usual, the initial weights do not depend on the switch.
+        self._bare_model.to(memory_format=torch.contiguous_format)
+        super()._init_model_weights()
+        if self.cfg.get('channels_last'):
+            self._bare_model.to(memory_format=torch.channels_last)
+
     def _maybe_compile(self, target: str) -> None:
         options = self.cfg.get('compile')
         if options in (None, False):

@@ -2,6 +2,7 @@
 
 ``python toy_training.py ARGUMENTS.json`` trains :func:`toy_config` with these arguments.
 """
+import copy
 import json
 import multiprocessing
 import os
@@ -99,7 +100,7 @@ class ToyTest(Dataset):
 class Recorder(Hook):
     """Writes what each iteration read and logged to a file, one JSON line each; may kill or signal the process."""
 
-    priority = 'LOWEST'
+    priority = 'VERY_LOW'
 
     def __init__(self, file: str, signal_at: int | None = None, signum: int = signal.SIGKILL,
                  group: bool = False) -> None:
@@ -149,7 +150,7 @@ def toy_config(work_dir: str, max_iters: int = 8, save_interval: int = 3, val_in
         val_cfg=dict(type='ValLoop'),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
         param_scheduler=[dict(type='LinearLR', start_factor=0.1, begin=0, end=3, by_epoch=False),
-                         dict(type='PolyLR', power=1.0, eta_min=0, begin=3, end=max_iters, by_epoch=False)],
+                         dict(type='PolyLR', power=1.0, eta_min=0, begin=3, end=max(max_iters, 4), by_epoch=False)],
         default_hooks=dict(
             graceful_stop=dict(type='GracefulStopHook'),
             logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
@@ -159,7 +160,7 @@ def toy_config(work_dir: str, max_iters: int = 8, save_interval: int = 3, val_in
         log_processor=dict(by_epoch=False), log_level='WARNING', randomness=dict(seed=3),
         experiment_name=uuid.uuid4().hex)
     cfg = Config(cfg)
-    cfg.merge_from_dict(options or {})
+    cfg.merge_from_dict(copy.deepcopy(options or {}))  # the merge removes _delete_
     return cfg
 
 

@@ -1,0 +1,4 @@
+# The upper bound of the quick start: the source-only training with labelled target images in place of source images.
+_base_ = ['./source_only_street.py']
+
+train_dataloader = dict(dataset=dict(source=dict(data_root='data/street/target')))

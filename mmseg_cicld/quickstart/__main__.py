@@ -1,0 +1,41 @@
+"""Command line of the quick start."""
+import argparse
+import sys
+from pathlib import Path
+
+from .options import OptionsChanged, QuickstartOptions, claim_folder
+from .progress import Progress
+
+
+def parse_args() -> QuickstartOptions:
+    """Reads the command line."""
+    defaults = QuickstartOptions()
+    parser = argparse.ArgumentParser(
+        prog='quickstart', description='Trains a small segmentor on rendered source images and adapts it to unlabelled '
+        'target images. Running it again continues where it was stopped and reuses what is finished.')
+    parser.add_argument('--work-dir', type=Path, default=defaults.work_dir, help='output folder (default: %(default)s)')
+    parser.add_argument('--data-root', type=Path, default=defaults.data_root,
+                        help='folder of the street set, rendered if absent (default: %(default)s)')
+    for name, text in dict(images='training images of each domain', source_iters='iterations of the source-only training',
+                           adapt_iters='iterations of the adaptation', seed='seed of both trainings').items():
+        parser.add_argument('--' + name.replace('_', '-'), type=int, default=getattr(defaults, name), metavar='N',
+                            help=f'{text} (default: %(default)s)')
+    try:
+        return QuickstartOptions(**vars(parser.parse_args()))
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def main() -> None:
+    """Runs all stages, or tells in a line why it cannot."""
+    options = parse_args()
+    try:
+        claim_folder(options)
+    except OptionsChanged as error:
+        sys.exit(f'quickstart: {error}')
+    from .stages import run_quickstart  # Imports torch, which takes seconds: after the options have been checked.
+    print('quickstart: ' + run_quickstart(options, Progress(sys.stdout)), flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,25 @@
+"""Small files that are there complete or not at all."""
+import json
+import math
+import os
+from pathlib import Path
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes JSON; NaN, which JSON does not have, becomes null."""
+    temporary = path.with_name(path.name + '.tmp')
+    temporary.write_text(json.dumps(_without_nan(content), indent=2, allow_nan=False) + '\n')
+    os.replace(temporary, path)
+
+
+def read_json(path: Path, default: object) -> object:
+    """Reads JSON, or gives ``default`` if there is no such file."""
+    return json.loads(path.read_text()) if path.is_file() else default
+
+
+def _without_nan(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

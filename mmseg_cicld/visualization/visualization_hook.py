@@ -1,0 +1,66 @@
+"""Draws what training steps see through the runner's visualizer, so that every vis_backend receives it."""
+from collections.abc import Sequence
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch import nn
+
+from .panel import compose_panel, step_tiles
+
+
+@HOOKS.register_module()
+class UDAVisualizationHook(Hook):
+    """Every ``interval`` iterations draws source, target, pseudo-label, weight and mix of the step, a row a sample.
+
+    Args:
+        interval: Iterations from one panel to the next, at least 1.
+        max_samples: Rows of a panel at most.
+        palette: RGB of each class; by default that of the training set.
+
+    Raises:
+        ValueError: If ``interval`` or ``max_samples`` is below 1.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 1000, max_samples: int = 2,
+                 palette: Sequence[Sequence[int]] | None = None) -> None:
+        for name, value in dict(interval=interval, max_samples=max_samples).items():
+            if value < 1:
+                raise ValueError(f'UDAVisualizationHook: {name}={value}, allowed are integers from 1. To draw nothing, '
+                                 'remove the hook from custom_hooks')
+        self.interval, self.max_samples, self.palette = interval, max_samples, palette
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuses a model that cannot show its steps.
+
+        Raises:
+            TypeError: If the model is not trained with objectives.
+        """
+        if not hasattr(_bare(runner.model), 'keep_step'):
+            raise TypeError(f'UDAVisualizationHook draws the steps of ClassMixEMA, the model is a '
+                            f'{type(_bare(runner.model)).__name__}: remove the hook from custom_hooks')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Asks the model to keep the step that is due."""
+        if is_main_process() and self.every_n_train_iters(runner, self.interval):
+            _bare(runner.model).keep_step = True
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Draws the step that the model kept."""
+        model = _bare(runner.model)
+        if not self.every_n_train_iters(runner, self.interval) or model.kept_step is None:
+            return
+        kept, model.kept_step = model.kept_step, None
+        palette = self.palette or runner.train_dataloader.dataset.metainfo['palette']
+        samples = range(min(self.max_samples, len(kept['source_image'])))
+        panel = compose_panel([step_tiles(kept, index, palette) for index in samples])
+        runner.visualizer.add_image('training_step', panel, step=runner.iter + 1)
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

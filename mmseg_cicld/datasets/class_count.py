@@ -23,7 +23,7 @@ def check_num_classes(cfg: Config) -> int:
     Raises:
         ValueError: If a head or the evaluation data contradicts the classes of the training data.
     """
-    loaders = [name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if cfg.get(name)]
+    loaders = [name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if isinstance(cfg.get(name), dict)]
     if not loaders:
         raise ValueError('the config has no train_dataloader, val_dataloader or test_dataloader: the number of classes '
                          'is taken from their dataset')
@@ -51,7 +51,8 @@ def dataset_classes(config: dict) -> tuple[str, ...]:
     if dataset_class is None:
         raise ValueError(f'the dataset type {config["type"]!r} is not registered: import its module by custom_imports')
     extra = dict(pipeline=[], lazy_init=True) if issubclass(dataset_class, BaseSegDataset) else {}
-    return tuple(DATASETS.build(dict(config, **extra)).metainfo.get('classes') or ())
+    dataset = DATASETS.build(dict(config, **extra))
+    return tuple(getattr(dataset, 'metainfo', {}).get('classes') or ())
 
 
 def _set_heads(cfg: Config, count: int, loader: str) -> None:

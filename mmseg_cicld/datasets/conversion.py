@@ -54,12 +54,13 @@ def convert_file(conversion: Conversion) -> dict:
     return dict(count_pixels(label_HW), file=output.replace(os.sep, '/'))
 
 
-def find_files(folder: str, suffix: str, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
+def find_files(folder: str, suffix: str | tuple[str, ...], wanted: Callable[[str], bool] = lambda name: True
+               ) -> list[str]:
     """Lists files below a folder by suffix, sorted.
 
     Args:
         folder: Where to look, sub-folders too.
-        suffix: End of the file names.
+        suffix: End of the file names, or several.
         wanted: Further condition on a file name.
 
     Raises:
@@ -68,7 +69,8 @@ def find_files(folder: str, suffix: str, wanted: Callable[[str], bool] = lambda 
     found = sorted(os.path.join(place, name) for place, _, names in os.walk(folder) for name in names
                    if name.endswith(suffix) and wanted(name))
     if not found:
-        raise ValueError(f'no file *{suffix} below {folder}: give the folder that holds the extracted dataset')
+        kinds = ' or *'.join([suffix] if isinstance(suffix, str) else suffix)
+        raise ValueError(f'no file *{kinds} below {folder}: give the folder that holds the extracted dataset')
     return found
 
 

@@ -30,6 +30,11 @@ class Finding:
     file: str
     message: str
 
+    @property
+    def text(self) -> str:
+        """The sentence with the file in it."""
+        return self.message if self.file in self.message else f'{self.file} {self.message}'
+
 
 @dataclass
 class AuditReport:
@@ -65,7 +70,7 @@ class AuditReport:
         return others if len(self.findings) - len(others) < self.checked else self.findings
 
     def table(self) -> str:
-        """Returns the classes with their pixels and the findings as text."""
+        """Returns the classes with their pixels and the findings, one a line."""
         lines = [f'{self.name}: {self.checked} of {self.total} samples checked, {len(self.findings)} faults']
         if self.pixels:
             total = sum(self.pixels.values())
@@ -77,10 +82,10 @@ class AuditReport:
         if self.palette_files:
             lines.append(f'{self.palette_files} labels are palette PNGs: their palette indices are taken as class ids')
         if self.findings:
-            table = PrettyTable(['fault', 'file', 'what to do'], align='l', max_width=80)
-            for finding in self.findings:
-                table.add_row([finding.kind, finding.file, finding.message])
-            lines.append(table.get_string())
+            table = PrettyTable(['fault', 'files'], align='l')
+            for kind, count in Counter(finding.kind for finding in self.findings).items():
+                table.add_row([kind, count])
+            lines += [table.get_string(), *(f'- {finding.kind}: {finding.text}' for finding in self.findings)]
         return '\n'.join(lines)
 
 
@@ -184,14 +189,10 @@ def audit_train_datasets(data: Config | dict | UDADataset, max_files: int = TRAI
                for name, dataset, with_labels in training_datasets(data)]
     faulty = [finding for report in reports for finding in report.blocking]
     if faulty:
-        shown = '\n'.join(f'- {finding.kind}: {_with_file(finding)}' for finding in faulty[:10])
+        shown = '\n'.join(f'- {finding.kind}: {finding.text}' for finding in faulty[:10])
         raise ValueError(f'the data cannot be used as it is; a look at a few files found {len(faulty)} faults:\n{shown}\n'
                          'To look at all files run: python tools/dataset_converters/check_dataset.py CONFIG')
     return reports
-
-
-def _with_file(finding: Finding) -> str:
-    return finding.message if finding.file in finding.message else f'{finding.file} {finding.message}'
 
 
 def training_datasets(data: Config | dict | UDADataset) -> list[tuple[str, Dataset, bool]]:

@@ -7,10 +7,9 @@ import argparse
 import sys
 
 from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
-from mmseg.utils import register_all_modules
 
-import mmseg_cicld  # noqa: F401
 from mmseg_cicld.datasets.label_audit import AuditReport, audit_dataset, training_datasets
 
 
@@ -47,7 +46,7 @@ def datasets_to_check(args: argparse.Namespace) -> list[tuple[str, object, bool]
 def main() -> None:
     """Checks what the command line asks for."""
     args = parse_args()
-    register_all_modules()
+    init_default_scope('mmseg')
     reports: list[AuditReport] = []
     try:
         for name, dataset, with_labels in datasets_to_check(args):

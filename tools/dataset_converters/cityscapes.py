@@ -20,13 +20,11 @@ READERS = {'_gtFine_polygons.json': read_cityscapes_polygons, '_gtFine_labelIds.
 def list_conversions(folder: str) -> list[Conversion]:
     """Lists what to convert; label ids win over polygons, which take longer to draw."""
     chosen: dict[str, Conversion] = {}
+    found = find_files(folder, tuple(READERS))
     for suffix, read in READERS.items():
-        for path in find_files(folder, '', lambda name, suffix=suffix: name.endswith((suffix, OUTPUT))):
-            if path.endswith(suffix):
-                output = path[:-len(suffix)] + OUTPUT
-                chosen[output] = Conversion(path, output, read)
-    if not chosen:
-        raise ValueError(f'no file *{" or *".join(READERS)} below {folder}: extract gtFine_trainvaltest.zip there')
+        for path in (path for path in found if path.endswith(suffix)):
+            output = path[:-len(suffix)] + OUTPUT
+            chosen[output] = Conversion(path, output, read)
     return [chosen[output] for output in sorted(chosen)]
 
 

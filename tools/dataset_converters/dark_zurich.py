@@ -15,7 +15,7 @@ def list_files(folders: list[str], data_root: str) -> list[tuple[str, str]]:
     """Lists each image and label with its place below ``data_root``."""
     pairs = {}
     for folder in folders:
-        for path in find_files(folder, '.png', lambda name: name.endswith(('_rgb_anon.png', '_gt_labelTrainIds.png'))):
+        for path in find_files(folder, ('_rgb_anon.png', '_gt_labelTrainIds.png')):
             parts = os.path.relpath(path, folder).split(os.sep)
             kind = next((i for i, part in enumerate(parts) if part in ('rgb_anon', 'gt')), None)
             if kind is not None:

@@ -8,9 +8,8 @@ import os
 import sys
 
 from mmengine.config import Config, DictAction
-from mmseg.utils import register_all_modules
+from mmengine.registry import init_default_scope
 
-import mmseg_cicld  # noqa: F401
 from mmseg_cicld.datasets.class_statistics import count_files, refuse_unknown_ids, write_statistics
 from mmseg_cicld.datasets.conversion import find_files
 from mmseg_cicld.datasets.label_audit import build_without_pipeline
@@ -33,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 def labels_of_config(args: argparse.Namespace) -> tuple[list[dict], int, str]:
     """Returns the label files of the training data of a config, its number of classes, and its data_root."""
-    register_all_modules()
+    init_default_scope('mmseg')
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     train = cfg.train_dataloader.dataset

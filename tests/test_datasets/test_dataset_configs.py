@@ -1,0 +1,107 @@
+"""The dataset configs: they load, build on tiny data, and have the published scales and crops."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATA_SAMPLERS
+from mmseg.registry import DATASETS, METRICS
+from tiny_datasets import random_image, random_label, write_image
+
+from mmseg_cicld.datasets import audit_train_datasets, check_num_classes
+from mmseg_cicld.datasets.uda_dataset import DrawKey
+
+FOLDER = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
+CONFIGS = sorted(path.name for path in FOLDER.glob('*.py'))
+# Of files of that size (height, width): the published size after Resize.
+SIZES = {
+    'gta2cityscapes-512x512.py': ((1052, 1914), (704, 1280), (1024, 2048), (512, 1024)),
+    'synthia2cityscapes-512x512.py': ((760, 1280), (760, 1280), (1024, 2048), (512, 1024)),
+    'cityscapes2acdc-512x512.py': ((1024, 2048), (512, 1024), (1080, 1920), (540, 960)),
+    'cityscapes2darkzurich-512x512.py': ((1024, 2048), (512, 1024), (1080, 1920), (540, 960)),
+}
+
+
+def write_data(dataset: dict, root: Path, hw: tuple[int, int]) -> None:
+    """Writes two images, with labels if the config has some, where the config wants them below ``root``."""
+    built = DATASETS.build(dict(dataset, lazy_init=True, pipeline=[]))
+    suffix = built.img_suffix if isinstance(built.img_suffix, str) else '.jpg'
+    dataset.data_root = str(root / dataset.data_root)
+    for i in range(2):
+        prefix = dataset.data_prefix
+        write_image(Path(dataset.data_root, prefix.img_path, f'0{i}{suffix}'), random_image(i, *hw))
+        if prefix.get('seg_map_path'):
+            write_image(Path(dataset.data_root, prefix.seg_map_path, f'0{i}{built.seg_map_suffix}'),
+                        random_label(i, *hw))
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Loads a config and writes tiny data where it looks for it."""
+    def call(name: str, source_hw: tuple[int, int], target_hw: tuple[int, int]) -> Config:
+        monkeypatch.chdir(tmp_path)
+        config = Config.fromfile(FOLDER / name)
+        if name == 'own_data.py':
+            (tmp_path / 'data' / 'own').mkdir(parents=True)
+            (tmp_path / 'data' / 'own' / 'classes.txt').write_text('road\ncar\nsign\n')
+        uda = config.train_dataloader.dataset
+        parts = [(uda.source, source_hw), (config.val_dataloader.dataset, target_hw),
+                 (config.test_dataloader.dataset, target_hw)]
+        for part, hw in parts + ([(uda.target, target_hw)] if uda.get('target') else []):
+            write_data(part, tmp_path, hw)
+        return config
+    return call
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_config_gives_batches(load, name):
+    sizes = ((96, 160), (128, 256)) if name.startswith(('street', 'own')) else ((256, 300), (256, 300))
+    config = load(name, *sizes)
+    model = dict(type='EncoderDecoder', decode_head=dict())
+    config.model = Config(model)._cfg_dict
+    assert check_num_classes(config) == (3 if name == 'own_data.py' else 19)
+    assert all(report.ok for report in audit_train_datasets(config))
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    sampler = DATA_SAMPLERS.build(dict(config.train_dataloader.sampler, dataset=dataset, seed=0))
+    item = dataset[next(iter(sampler))]
+    assert ('target' in item) == ('source-only' not in name)
+    for part in item.values():
+        assert part['inputs'].dtype == torch.uint8 and max(part['inputs'].shape[1:]) <= 512
+    METRICS.build(config.val_evaluator), METRICS.build(config.test_evaluator)
+
+
+@pytest.mark.parametrize('name', SIZES)
+def test_published_sizes(load, name):
+    source_hw, source_resized, target_hw, target_resized = SIZES[name]
+    config = load(name, source_hw, target_hw)
+    uda = config.train_dataloader.dataset
+    assert config.train_dataloader.batch_size == 2
+    assert config.crop_size == (512, 512)
+    for part, resized, ratio in ((uda.source, source_resized, 0.75), (uda.target, target_resized, 1.0)):
+        steps = {step['type']: step for step in part.pipeline}
+        dataset = DATASETS.build(dict(part, pipeline=part.pipeline[:[*steps].index('Resize') + 1]))
+        assert dataset[0]['img'].shape[:2] == resized
+        assert steps['RandomCrop'].crop_size == (512, 512)
+        assert steps['RandomCrop'].get('cat_max_ratio', 1.0) == ratio
+        assert steps['RandomFlip'].prob == 0.5 and 'PhotoMetricDistortion' not in steps
+    item = DATASETS.build(uda)[DrawKey(0, 0)]
+    assert item['source']['inputs'].shape == item['target']['inputs'].shape == (3, 512, 512)
+    for part in (config.val_dataloader.dataset, config.test_dataloader.dataset):
+        sample = DATASETS.build(part)[0]
+        assert sample['inputs'].shape[1:] == target_resized
+        assert sample['data_samples'].gt_sem_seg.data.shape[1:] == target_hw
+
+
+def test_validation_and_test_data_give_the_same(load):
+    config = load('street.py', (128, 256), (128, 256))
+    val, test = (DATASETS.build(part.dataset)[1] for part in (config.val_dataloader, config.test_dataloader))
+    assert torch.equal(val['inputs'], test['inputs'])
+    assert torch.equal(val['data_samples'].gt_sem_seg.data, test['data_samples'].gt_sem_seg.data)
+
+
+def test_small_images_of_your_own_are_marked_where_padded(load):
+    config = load('own_data.py', (96, 160), (32, 128))  # resized to 256 x 1024, then cropped to 256 x 512
+    item = DATASETS.build(config.train_dataloader.dataset)[0]
+    mask = item['target']['data_samples'].valid_pseudo_mask.data
+    assert item['target']['inputs'].shape == (3, 256, 512) and mask.shape == (1, 512, 512)
+    assert mask[:, :256].all() and not mask[:, 256:].any()

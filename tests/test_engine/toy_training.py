@@ -164,9 +164,9 @@ def toy_config(work_dir: str, max_iters: int = 8, save_interval: int = 3, val_in
     return cfg
 
 
-def train(work_dir: str | Path, **kwargs) -> AdaptationRunner:
-    """Trains a toy config and returns its runner."""
-    runner = AdaptationRunner.from_cfg(toy_config(str(work_dir), **kwargs))
+def train(work_dir: str | Path, make_config: Callable[..., Config] = toy_config, **kwargs) -> AdaptationRunner:
+    """Trains a config and returns its runner."""
+    runner = AdaptationRunner.from_cfg(make_config(str(work_dir), **kwargs))
     runner.train()
     return runner
 

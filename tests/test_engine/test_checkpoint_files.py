@@ -1,9 +1,13 @@
 """Checkpoints are whole or not there, hold plain data, and run no code when they are read."""
+import json
 import os
 import pickle
 import resource
+import threading
 import zipfile
 from collections import OrderedDict
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +156,27 @@ def test_attack_does_not_run(tmp_path, save):
         assert 'posix.system' in str(error.value) and 'allow_unsafe_checkpoints=True' in str(error.value)
         read_checkpoint(path, allow_unsafe=True)
         assert marker.exists()
+
+
+def test_attack_from_the_network_does_not_run(tmp_path, monkeypatch):
+    """mmengine's own loader of addresses and of open-mmlab:// names would execute it."""
+    folder, marker = tmp_path / 'served', tmp_path / 'marker'
+    folder.mkdir()
+    torch.save({'state_dict': {}, 'meta': Attack(marker)}, folder / 'attack.pth')
+    torch.save({'state_dict': {'w': torch.ones(1)}}, folder / 'good.pth')
+    monkeypatch.setenv('MMENGINE_HOME', str(tmp_path))
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(('localhost', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f'http://localhost:{server.server_address[1]}'
+        (tmp_path / 'open_mmlab.json').write_text(json.dumps({'attack': f'{address}/attack.pth'}))
+        for name in (f'{address}/attack.pth', 'open-mmlab://attack'):
+            with pytest.raises(CheckpointError, match='attack.pth: holds an object .posix.system'):
+                CheckpointLoader.load_checkpoint(name, 'cpu')
+        assert CheckpointLoader.load_checkpoint(f'{address}/good.pth')['state_dict']['w'] == 1
+        server.shutdown()
+    assert not marker.exists()
 
 
 class Getattr:

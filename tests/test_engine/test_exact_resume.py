@@ -52,6 +52,16 @@ def test_number_of_workers_may_change(straight, tmp_path):
     assert_same_run(straight, tmp_path)
 
 
+def test_plain_segmentor_with_dropout_resumes_exactly(tmp_path):
+    segmentor = toy_config(str(tmp_path)).model.segmentor
+    options = {'model': dict(_delete_=True, **segmentor),
+               'train_dataloader.dataset': dict(_delete_=True, type='ToyLabelled')}
+    train(tmp_path / 'straight', options=options)
+    train(tmp_path / 'stopped', options={**options, 'train_cfg.max_iters': 3})
+    train(tmp_path / 'stopped', options={**options, 'resume': True})
+    assert_same_run(tmp_path / 'straight', tmp_path / 'stopped')
+
+
 def test_validation_and_checkpoints_do_not_disturb(straight, tmp_path):
     train(tmp_path, save_interval=1, val_interval=3)
     assert_same_run(straight, tmp_path)
@@ -65,7 +75,7 @@ def test_another_seed_is_another_run(straight, tmp_path):
 def test_seed_of_the_checkpoint_is_taken_if_the_config_has_none(straight, tmp_path):
     train(tmp_path, options={'train_cfg.max_iters': 3})
     runner = train(tmp_path, options={'resume': True, 'randomness.seed': None})
-    assert runner.seed == 3
+    assert runner.seed == runner.model.streams.seed == 3
     assert_same_run(straight, tmp_path)
 
 

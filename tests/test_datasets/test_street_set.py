@@ -30,8 +30,8 @@ def _quiet(line: str) -> None:
 
 @pytest.fixture(scope='module')
 def labels() -> dict[str, list[np.ndarray]]:
-    """Labels of 60 scenes of each domain."""
-    return {domain: [render_scene(domain, seed, SIZE)[1] for seed in range(60)] for domain in LOOKS}
+    """Labels of 40 scenes of each domain."""
+    return {domain: [render_scene(domain, seed, SIZE)[1] for seed in range(40)] for domain in LOOKS}
 
 
 def _empty_street(*items) -> Scene:

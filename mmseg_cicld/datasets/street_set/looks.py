@@ -213,7 +213,7 @@ _TARGET_PALETTE = MappingProxyType({
     'bonnet': ((30, 32, 36), (96, 98, 100)),
 })
 
-_PAINT_SHIFT = 0.4
+_PAINT_SHIFT = 0.35
 
 
 def _repaint(share: float) -> Mapping[str, tuple[RGB, ...]]:
@@ -254,7 +254,7 @@ TARGET = Look(
     sun_elevation=(12.0, 30.0), sun=(0.05, 0.5), ambient=(0.64, 0.78), sun_tint=(1.12, 0.98, 0.8),
     shadow_softness=0.012, zenith=((168, 178, 192), (140, 158, 184), (186, 182, 180), (96, 136, 190)),
     horizon=((212, 212, 210), (204, 206, 208), (226, 208, 184), (200, 204, 204)), clouds=(0.4, 1.0), cloud_edge=1.6,
-    haze=(0.002, 0.006), saturation=(0.7, 1.0), contrast=(0.84, 1.0), exposure=(0.88, 1.16), white_balance=0.035,
+    haze=(0.002, 0.0055), saturation=(0.7, 1.0), contrast=(0.86, 1.0), exposure=(0.88, 1.16), white_balance=0.035,
     vignetting=(0.08, 0.3), blur=(0.3, 0.65), noise=(2.0, 6.0))
 """A dull day through a car's camera: grey paint, rough surfaces, low sun or clouds, haze, noise."""
 

@@ -56,9 +56,9 @@ def draw_plant(canvas: Canvas, light: Lighting, plant: Plant) -> None:
     crown = (pixels[0, 1] - pixels[1, 1]) * (1 - bare)
     width = crown * _ASPECT[plant.kind] * (0.85 + 0.3 * (plant.unit * 17 % 1))
     size = (max(2, round(width)), max(2, round(crown)))
-    if size[0] > 3 * camera.width:
-        return
-    _paste_crown(canvas, light, plant, (pixels[1, 0] - size[0] / 2, pixels[1, 1]), size, depth)
+    left = float(pixels[1, 0]) - size[0] / 2
+    if left < camera.width and left + size[0] > 0:
+        _paste_crown(canvas, light, plant, (left, float(pixels[1, 1])), size, depth)
 
 
 def _paste_crown(canvas: Canvas, light: Lighting, plant: Plant, corner: tuple[float, float], size: tuple[int, int],

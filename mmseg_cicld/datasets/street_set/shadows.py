@@ -8,6 +8,8 @@ from .scene import Building, Barrier, Cycle, Item, Person, Plant, Post, Scene, V
 from .vehicles import footprint
 
 _LONGEST = 14.0
+_FARTHEST = 70.0
+"""Shadows of things farther away than this are too thin to be seen."""
 
 
 def ground_shadow(scene: Scene, camera: Camera, light: Lighting) -> np.ndarray:
@@ -18,7 +20,7 @@ def ground_shadow(scene: Scene, camera: Camera, light: Lighting) -> np.ndarray:
     """
     mask = np.zeros((camera.height, camera.width), np.uint8)
     sweep = -light.to_sun[[0, 2]] / max(float(light.to_sun[1]), 0.05)
-    for item in scene.items:
+    for item in (item for item in scene.items if item.order < _FARTHEST):
         for outline, height in _casters(item):
             offset = sweep * height
             offset *= min(1.0, _LONGEST / max(float(np.hypot(*offset)), 1e-6))

@@ -47,7 +47,7 @@ def _person(z: float, x: float = 0.0) -> Person:
 
 
 def _label_of(scene: Scene, domain: str = 'source', size: tuple[int, int] = (512, 256)) -> np.ndarray:
-    light = sample_lighting(LOOKS[domain], np.random.default_rng(0))
+    light = sample_lighting(LOOKS[domain], np.random.default_rng(sorted(LOOKS).index(domain)))
     return render(scene, light, size, np.random.default_rng(0))[1]
 
 

@@ -135,6 +135,11 @@ def test_foreign_weights_are_refused_for_evaluation(finished, tmp_path):
     options = {'load_from': str(tmp_path / 'plain.pth')}
     with pytest.raises(CheckpointError, match='plain.pth: does not fit the ClassMixEMA'):
         AdaptationRunner.from_cfg(toy_config(str(tmp_path), options=options)).val()
+    del weights['student.decode_head.conv_seg.weight']
+    write_checkpoint({'state_dict': weights}, tmp_path / 'incomplete.pth')
+    options = {'load_from': str(tmp_path / 'incomplete.pth')}
+    with pytest.raises(CheckpointError, match='incomplete.pth: .* 1 .student.decode_head.conv_seg.weight. missing'):
+        AdaptationRunner.from_cfg(toy_config(str(tmp_path), options=options)).val()
     options = {'load_from': str(finished / 'iter_8.pth')}
     assert 'mIoU' in AdaptationRunner.from_cfg(toy_config(str(tmp_path), options=options)).val()
 

@@ -31,11 +31,13 @@ def test_signal_finishes_the_iteration_and_saves(straight, tmp_path, capfd, sign
     assert_same_run(straight, tmp_path)
 
 
-def test_stop_waits_for_accumulated_gradients(tmp_path):
-    options = {'optim_wrapper.accumulative_counts': 3, 'custom_hooks.0.signal_at': 4,
-               'custom_hooks.0.signum': int(signal.SIGTERM), **QUIET}
-    assert train_in_child(tmp_path, options=options) == 128 + signal.SIGTERM
-    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_6.pth')
+@pytest.mark.parametrize('signum', [signal.SIGTERM, signal.SIGINT])
+def test_stop_waits_for_accumulated_gradients(tmp_path, signum):
+    """Ten more iterations are needed, more than the workers have fetched when the signal reaches them."""
+    options = {'optim_wrapper.accumulative_counts': 12, 'default_hooks.checkpoint.interval': 12, **QUIET,
+               'custom_hooks.0.signal_at': 2, 'custom_hooks.0.signum': int(signum), 'custom_hooks.0.group': True}
+    assert train_in_child(tmp_path, lambda: os.setpgid(0, 0), workers=2, max_iters=24, options=options) == 128 + signum
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_12.pth')
 
 
 def test_all_processes_stop_after_the_same_iteration(tmp_path):

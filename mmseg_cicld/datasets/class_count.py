@@ -25,14 +25,14 @@ def check_num_classes(cfg: Config) -> int:
     """
     loaders = [name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if isinstance(cfg.get(name), dict)]
     if not loaders:
-        raise ValueError('the config has no train_dataloader, val_dataloader or test_dataloader: the number of classes '
-                         'is taken from their dataset')
+        raise ValueError('the config has no train_dataloader, val_dataloader or test_dataloader: the number of '
+                         'classes is taken from their dataset')
     classes = {name: dataset_classes(cfg[name]['dataset']) for name in loaders}
     first = loaders[0]
     for name in loaders[1:]:
         if classes[name] != classes[first]:
-            raise ValueError(f'{first} has the classes {classes[first]}, {name} has {classes[name]}: give both datasets '
-                             'the same metainfo.classes in the same order')
+            raise ValueError(f'{first} has the classes {classes[first]}, {name} has {classes[name]}: give both '
+                             'datasets the same metainfo.classes in the same order')
     count = len(classes[first])
     if not count:
         raise ValueError(f'the dataset of {first} has no classes: set its metainfo=dict(classes=[...]), or put a '
@@ -65,8 +65,9 @@ def _set_heads(cfg: Config, count: int, loader: str) -> None:
     if wrong:
         given = ', '.join(f'{path}={number}' for path, number in wrong)
         remedy = ' '.join(f'{path}={count}' for path, _ in wrong)
-        raise ValueError(f'the dataset of {loader} has {count} classes, but the config says {given}. Remove num_classes '
-                         f'from the heads (it is filled in from the dataset), or run with --cfg-options {remedy}')
+        raise ValueError(f'the dataset of {loader} has {count} classes, but the config says {given}. Remove '
+                         f'num_classes from the heads (it is filled in from the dataset), or run with --cfg-options '
+                         f'{remedy}')
 
 
 def _heads(model: dict) -> Iterator[tuple[str, dict]]:

@@ -33,7 +33,6 @@ def build_dataset(config: dict, role: str) -> Dataset:
     config = copy.deepcopy(config)
     if not issubclass(DATASETS.get(config['type']) or object, BaseSegDataset):
         return DATASETS.build(config)
-    config.setdefault('max_refetch', 0)  # never replace an unreadable file by another one in silence
     dataset = DATASETS.build(dict(config, lazy_init=True))
     if not isinstance(dataset, FolderDataset):  # which checks its folders itself
         check_folder(dataset, role)

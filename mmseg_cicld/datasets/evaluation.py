@@ -58,7 +58,14 @@ class TestServerFormat(BaseMetric):
     """Writes predictions as a benchmark's test server wants them; needs no labels and gives no scores.
 
     One 8-bit PNG an image, of the image's size and with its name. The servers of ACDC and Dark Zurich take
-    training ids, the one of Cityscapes its label ids.
+    training ids, the one of Cityscapes its label ids. A config for the test images of ACDC, as an example::
+
+        _base_ = 'CONFIG.py'
+        test_dataloader = dict(dataset=dict(
+            _delete_=True, type='ACDCDataset', data_root='data/acdc', data_prefix=dict(img_path='rgb_anon/test'),
+            pipeline=[dict(type='LoadImageFromFile'), dict(type='Resize', scale=(960, 540), keep_ratio=True),
+                      dict(type='PackSegInputs')]))
+        test_evaluator = dict(_delete_=True, type='TestServerFormat', output_dir='work_dirs/labelTrainIds')
 
     Args:
         output_dir: Folder of the PNGs.

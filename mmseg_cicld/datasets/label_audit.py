@@ -190,7 +190,8 @@ def audit_train_datasets(data: Config | dict | UDADataset, max_files: int = TRAI
     faulty = [finding for report in reports for finding in report.blocking]
     if faulty:
         shown = '\n'.join(f'- {finding.kind}: {finding.text}' for finding in faulty[:10])
-        raise ValueError(f'the data cannot be used as it is; a look at a few files found {len(faulty)} faults:\n{shown}\n'
+        raise ValueError(f'the data cannot be used as it is; a look at a few files found {len(faulty)} faults:\n'
+                         f'{shown}\n'
                          'To look at all files run: python tools/dataset_converters/check_dataset.py CONFIG')
     return reports
 
@@ -222,5 +223,5 @@ def build_without_pipeline(config: dict, name: str) -> Dataset:
 def _refuse_other_sampler(dataloader: dict) -> None:
     sampler = (dataloader.get('sampler') or {}).get('type')
     if sampler != 'KeyedInfiniteSampler':
-        raise ValueError(f'UDADataset is used with the sampler {sampler}, so every epoch would repeat the same crops and '
-                         "flips: set train_dataloader.sampler=dict(type='KeyedInfiniteSampler')")
+        raise ValueError(f'UDADataset is used with the sampler {sampler}, so every epoch would repeat the same crops '
+                         "and flips: set train_dataloader.sampler=dict(type='KeyedInfiniteSampler')")

@@ -258,7 +258,8 @@ def test_crop_larger_than_the_image_is_padded(root):
 
 def test_domains_of_different_sizes(tmp_path):
     dataset = UDADataset(folder_config(write_folder(tmp_path / 's', 2), pipeline=random_crops()),
-                         folder_config(write_folder(tmp_path / 't', 2, False, 51, 33), False, random_crops(labelled=False)))
+                         folder_config(write_folder(tmp_path / 't', 2, False, 51, 33), False,
+                                       random_crops(labelled=False)))
     for i in range(2):
         assert dataset[i]['source']['inputs'].shape == dataset[i]['target']['inputs'].shape == (3, 16, 16)
 

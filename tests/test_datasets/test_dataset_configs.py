@@ -1,6 +1,7 @@
 """The dataset configs: they load, build on tiny data, and have the published scales and crops."""
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -26,10 +27,11 @@ def write_data(dataset: dict, root: Path, hw: tuple[int, int]) -> None:
     """Writes two images, with labels if the config has some, where the config wants them below ``root``."""
     built = DATASETS.build(dict(dataset, lazy_init=True, pipeline=[]))
     suffix = built.img_suffix if isinstance(built.img_suffix, str) else '.jpg'
-    dataset.data_root = str(root / dataset.data_root)
+    dataset.data_root, dataset.serialize_data = str(root / dataset.data_root), False
     for i in range(2):
         prefix = dataset.data_prefix
-        write_image(Path(dataset.data_root, prefix.img_path, f'0{i}{suffix}'), random_image(i, *hw))
+        image = np.tile(random_image(i, 4, 4), (hw[0] // 4, -(-hw[1] // 4), 1))[:, :hw[1]]
+        write_image(Path(dataset.data_root, prefix.img_path, f'0{i}{suffix}'), image)
         if prefix.get('seg_map_path'):
             write_image(Path(dataset.data_root, prefix.seg_map_path, f'0{i}{built.seg_map_suffix}'),
                         random_label(i, *hw))

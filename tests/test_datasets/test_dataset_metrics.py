@@ -1,4 +1,5 @@
 """Scores over part of the classes; files for test servers."""
+import textwrap
 from pathlib import Path
 
 import cv2
@@ -9,16 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 from mmseg.datasets import CityscapesDataset
-from mmseg.registry import METRICS
+from mmseg.registry import DATASETS, METRICS
+from tiny_datasets import random_image, write_image
 
 CITYSCAPES = CityscapesDataset.METAINFO['classes']
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
+ACDC = CONFIGS / 'cityscapes2acdc-512x512.py'
 
 
 def evaluate(metric, predictions, labels=None, classes=CITYSCAPES):
     metric.dataset_meta = dict(classes=classes)
     samples = []
     for i, prediction in enumerate(predictions):
-        sample = dict(pred_sem_seg=dict(data=torch.from_numpy(prediction)[None]), img_path=f'data/city_{i:02}_leftImg8bit.png')
+        sample = dict(pred_sem_seg=dict(data=torch.from_numpy(prediction)[None]),
+                      img_path=f'data/city_{i:02}_leftImg8bit.png')
         if labels is not None:
             sample['gt_sem_seg'] = dict(data=torch.from_numpy(labels[i])[None])
         samples.append(sample)
@@ -34,8 +39,7 @@ def iou(prediction: np.ndarray, label: np.ndarray, class_id: int) -> float:
 
 @pytest.fixture(scope='module')
 def subset_config():
-    file = Path(__file__).parents[2] / 'configs/_base_/datasets/synthia2cityscapes-512x512.py'
-    return Config.fromfile(file).val_evaluator
+    return Config.fromfile(CONFIGS / 'synthia2cityscapes-512x512.py').val_evaluator
 
 
 def test_subsets_of_synthia(subset_config):
@@ -92,7 +96,7 @@ def test_server_files_with_label_ids(tmp_path):
 
 def test_server_files_that_would_overwrite_each_other(tmp_path):
     metric = METRICS.build(dict(type='TestServerFormat', output_dir=str(tmp_path)))
-    metric.process({}, [dict(pred_sem_seg=dict(data=torch.zeros(1, 2, 2)), img_path=f'{place}/x.png') for place in 'ab'])
+    metric.process({}, [dict(pred_sem_seg=dict(data=torch.zeros(1, 2, 2)), img_path=f'{d}/x.png') for d in 'ab'])
     with pytest.raises(ValueError, match=r"same file name.*x.png"):
         metric.evaluate(2)
 
@@ -100,3 +104,16 @@ def test_server_files_that_would_overwrite_each_other(tmp_path):
 def test_unknown_kind_of_ids(tmp_path):
     with pytest.raises(ValueError, match="ids='colour'"):
         METRICS.build(dict(type='TestServerFormat', output_dir=str(tmp_path), ids='colour'))
+
+
+def test_config_in_the_docstring(tmp_path, monkeypatch):
+    """The example works on a real dataset config, with images that have no labels."""
+    lines = METRICS.get('TestServerFormat').__doc__.split('::\n')[1].split('    Args:')[0]
+    (tmp_path / 'server.py').write_text(textwrap.dedent(lines).replace('CONFIG.py', str(ACDC)))
+    config = Config.fromfile(tmp_path / 'server.py')
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / 'data/acdc/rgb_anon/test/GOPR/a_rgb_anon.png', random_image(0))
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    assert dataset[0]['inputs'].shape == (3, 540, 900)
+    evaluate(METRICS.build(config.test_evaluator), [np.zeros((24, 40), int)])
+    assert (tmp_path / 'work_dirs' / 'labelTrainIds' / 'city_00_leftImg8bit.png').exists()

@@ -22,7 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--classes', help='file with the class names, one a line (with --labels)')
     parser.add_argument('--max-files', type=int, help='look at so many files of each dataset only')
     parser.add_argument('--nproc', type=int, default=4, help='number of processes (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE changes of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+                        help='KEY=VALUE changes of the config')
     args = parser.parse_args()
     if (args.config is None) == (args.images is None):
         parser.error('give either a config or --images FOLDER')

@@ -23,7 +23,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--suffix', default='.png', help='end of the label file names (default: %(default)s)')
     parser.add_argument('--out', help='output folder (default: data_root of the dataset, or the folder of labels)')
     parser.add_argument('--nproc', type=int, default=4, help='number of processes (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE changes of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+                        help='KEY=VALUE changes of the config')
     args = parser.parse_args()
     if (args.config is None) == (args.labels is None):
         parser.error('give either a config or --labels FOLDER')

@@ -1,5 +1,6 @@
 # Cityscapes -> ACDC: source 2048x1024 -> 1024x512, target 1920x1080 -> 960x540.
-# Data: python tools/dataset_converters/cityscapes.py data/cityscapes && python tools/dataset_converters/acdc.py data/acdc
+# Data: python tools/dataset_converters/cityscapes.py data/cityscapes
+#       python tools/dataset_converters/acdc.py data/acdc
 crop_size = (512, 512)
 
 source_pipeline = [

@@ -1,4 +1,4 @@
-# Cityscapes -> ACDC, source-only training: no target images, photometric distortion of the source images.
+# Cityscapes -> ACDC, source-only training: no target images, photometric distortion.
 _base_ = './cityscapes2acdc-512x512.py'
 
 train_dataloader = dict(

@@ -1,5 +1,6 @@
 # Cityscapes -> Dark Zurich (night): source 2048x1024 -> 1024x512, target 1920x1080 -> 960x540.
-# Data: python tools/dataset_converters/cityscapes.py data/cityscapes && python tools/dataset_converters/dark_zurich.py data/dark_zurich
+# Data: python tools/dataset_converters/cityscapes.py data/cityscapes
+#       python tools/dataset_converters/dark_zurich.py data/dark_zurich
 crop_size = (512, 512)
 
 source_pipeline = [

@@ -1,4 +1,4 @@
-# Cityscapes -> Dark Zurich (night), source-only training: no target images, photometric distortion of the source images.
+# Cityscapes -> Dark Zurich (night), source-only training: no target images, photometric distortion.
 _base_ = './cityscapes2darkzurich-512x512.py'
 
 train_dataloader = dict(

@@ -1,5 +1,6 @@
 # GTA5 -> Cityscapes: source 1914x1052 -> 1280x704, target 2048x1024 -> 1024x512.
-# Data: python tools/dataset_converters/gta.py data/gta && python tools/dataset_converters/cityscapes.py data/cityscapes
+# Data: python tools/dataset_converters/gta.py data/gta
+#       python tools/dataset_converters/cityscapes.py data/cityscapes
 crop_size = (512, 512)
 
 source_pipeline = [

@@ -1,4 +1,4 @@
-# GTA5 -> Cityscapes, source-only training: no target images, photometric distortion of the source images.
+# GTA5 -> Cityscapes, source-only training: no target images, photometric distortion.
 _base_ = './gta2cityscapes-512x512.py'
 
 train_dataloader = dict(

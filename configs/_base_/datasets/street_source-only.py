@@ -1,4 +1,4 @@
-# The street set, source-only training: no target images, photometric distortion of the source images.
+# The street set, source-only training: no target images, photometric distortion.
 _base_ = './street.py'
 
 train_dataloader = dict(

@@ -1,5 +1,6 @@
 # SYNTHIA -> Cityscapes: source 1280x760, target 2048x1024 -> 1024x512.
-# Data: python tools/dataset_converters/synthia.py data/synthia && python tools/dataset_converters/cityscapes.py data/cityscapes
+# Data: python tools/dataset_converters/synthia.py data/synthia
+#       python tools/dataset_converters/cityscapes.py data/cityscapes
 crop_size = (512, 512)
 
 source_pipeline = [

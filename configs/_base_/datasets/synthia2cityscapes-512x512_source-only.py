@@ -1,4 +1,4 @@
-# SYNTHIA -> Cityscapes, source-only training: no target images, photometric distortion of the source images.
+# SYNTHIA -> Cityscapes, source-only training: no target images, photometric distortion.
 _base_ = './synthia2cityscapes-512x512.py'
 
 train_dataloader = dict(

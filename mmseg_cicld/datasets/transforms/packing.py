@@ -22,7 +22,7 @@ class PackUDAInputs(PackSegInputs):
         self.crop_size = crop_size
 
     def transform(self, results: dict) -> dict:
-        """Returns ``inputs`` and ``data_samples``, the latter with ``valid_pseudo_mask`` (uint8 [1, H, W], 1 = usable)."""
+        """Returns ``inputs`` and ``data_samples`` with ``valid_pseudo_mask`` (uint8 [1, H, W], 1 = usable)."""
         packed = super().transform(results)
         mask_HW = results.get('valid_pseudo_mask')
         image_hw = results['img'].shape[:2]

@@ -6,6 +6,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 HEADS = ('decode_head', 'auxiliary_head')
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def check_num_classes(cfg: Config) -> int:
@@ -23,7 +24,7 @@ def check_num_classes(cfg: Config) -> int:
     Raises:
         ValueError: If a head or the evaluation data contradicts the classes of the training data.
     """
-    loaders = [name for name in ('train_dataloader', 'val_dataloader', 'test_dataloader') if isinstance(cfg.get(name), dict)]
+    loaders = [name for name in LOADERS if isinstance(cfg.get(name), dict)]
     if not loaders:
         raise ValueError('the config has no train_dataloader, val_dataloader or test_dataloader: the number of '
                          'classes is taken from their dataset')

@@ -11,5 +11,5 @@ from .runner import AdaptationRunner
 from .samplers import KeyedInfiniteSampler
 
 __all__ = ['AdaptationRunner', 'AtomicCheckpointHook', 'AutocastOptimWrapper', 'CheckpointError',
-           'ExactResumeTrainLoop', 'GracefulStopHook', 'KeyedInfiniteSampler', 'MergedOptimWrapperConstructor', 'UDADistributedDataParallel',
-           'read_checkpoint', 'write_checkpoint']
+           'ExactResumeTrainLoop', 'GracefulStopHook', 'KeyedInfiniteSampler',
+           'MergedOptimWrapperConstructor', 'UDADistributedDataParallel', 'read_checkpoint', 'write_checkpoint']

@@ -33,8 +33,9 @@ class AtomicCheckpointHook(CheckpointHook):
             intervals['train_cfg.val_interval (save_best)'] = runner.val_interval
         for key, interval in intervals.items():
             if not self.by_epoch and interval > 0 and interval % counts:
-                raise ValueError(f'{key}={interval} has to be a multiple of optim_wrapper.accumulative_counts={counts}: '
-                                 'a checkpoint between two updates would lose the accumulated gradients')
+                raise ValueError(f'{key}={interval} has to be a multiple of '
+                                 f'optim_wrapper.accumulative_counts={counts}: a checkpoint '
+                                 'between two updates would lose the accumulated gradients')
 
     def save_now(self, runner: Runner) -> str:
         """Saves after the current iteration unless that has been done, and returns the path."""
@@ -73,7 +74,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
 
 class _RemoveLater:
-    """A file backend that deletes when it is told to: the parent deletes the old best checkpoint before the new is there."""
+    """A file backend that deletes when it is told to: the parent deletes the old best checkpoint too early."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend

@@ -38,8 +38,8 @@ def newest_valid_checkpoint(work_dir: str | Path, logger: MMLogger) -> str | Non
             logger.warning(f'{"; ".join(map(str, unreadable))}; resuming from {path} instead')
         return str(path)
     if unreadable:
-        raise CheckpointError(work_dir, f'none of the checkpoints can be read: {"; ".join(map(str, unreadable))}. To start anew, '
-                                        'delete these files or set another work_dir')
+        raise CheckpointError(work_dir, f'none of the checkpoints can be read: {"; ".join(map(str, unreadable))}. '
+                                        'To start anew, delete these files or set another work_dir')
     return None
 
 
@@ -65,8 +65,8 @@ def check_parts(checkpoint: Mapping, path: str | Path, with_schedulers: bool) ->
     missing += [f'message_hub.{key}' for key in ('log_scalars', 'runtime_info', 'resumed_keys')
                 if 'message_hub' not in missing and key not in hub]
     if missing:
-        raise CheckpointError(path, f'cannot be resumed, it lacks {", ".join(missing)}. To start a new training from its '
-                                    'weights, set load_from instead of resume')
+        raise CheckpointError(path, f'cannot be resumed, it lacks {", ".join(missing)}. To start a new training '
+                                    'from its weights, set load_from instead of resume')
 
 
 def check_run(meta: Mapping, path: str | Path, seed: int | None, total_batch_size: int) -> None:
@@ -83,8 +83,8 @@ def check_run(meta: Mapping, path: str | Path, seed: int | None, total_batch_siz
                                     f'{meta["seed"]} to resume, or load_from to start a new training from its weights')
     if total_batch_size != meta['total_batch_size']:
         raise CheckpointError(path, f'was trained with {meta["total_batch_size"]} images an iteration (all processes), '
-                                    f'now there are {total_batch_size}: change train_dataloader.batch_size or the number '
-                                    'of processes')
+                                    f'now there are {total_batch_size}: change train_dataloader.batch_size or the '
+                                    'number of processes')
 
 
 def check_keys(saved: Mapping, own: Mapping, path: str | Path, part: str) -> None:

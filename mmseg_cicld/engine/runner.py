@@ -62,8 +62,8 @@ class AdaptationRunner(Runner):
             ValueError: If each process is to have its own seed: they share one stream of samples.
         """
         if diff_rank_seed:
-            raise ValueError('randomness.diff_rank_seed=True is not needed and would break the shared stream of samples: '
-                             'random draws are keyed by rank already. Remove it')
+            raise ValueError('randomness.diff_rank_seed=True is not needed and would break the shared stream of '
+                             'samples: random draws are keyed by rank already. Remove it')
         super().set_randomness(seed, deterministic=deterministic)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -168,8 +168,8 @@ class AdaptationRunner(Runner):
             ValueError: If ``out_dir`` is to be reached through a remote file backend.
         """
         if file_client_args is not None or backend_args is not None:
-            raise ValueError('default_hooks.checkpoint: backend_args and file_client_args are not supported, checkpoints '
-                             'are written atomically to a local folder')
+            raise ValueError('default_hooks.checkpoint: backend_args and file_client_args are not supported, '
+                             'checkpoints are written atomically to a local folder')
         checkpoint = {'meta': self._meta(meta, by_epoch), 'state_dict': self._bare_model.state_dict(),
                       'message_hub': self.message_hub.state_dict()}
         if save_optimizer:
@@ -214,7 +214,8 @@ class AdaptationRunner(Runner):
             for saved_group, own_group in zip(saved['param_groups'], own['param_groups'], strict=True):
                 check_keys(saved_group, own_group, filename, 'a parameter group of the optimizer')
             self.optim_wrapper.load_state_dict(saved)
-            for scheduler, state in zip(self.param_schedulers or [], checkpoint.get('param_schedulers', []), strict=True):
+            states = checkpoint.get('param_schedulers', [])
+            for scheduler, state in zip(self.param_schedulers or [], states, strict=True):
                 check_keys(state, scheduler.state_dict(), filename, 'the state of a param_scheduler')
                 scheduler.load_state_dict(state)
         except ValueError as error:

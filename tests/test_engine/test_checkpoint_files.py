@@ -45,14 +45,14 @@ def test_plain_data_survives_without_an_allow_list(tmp_path):
     state = OrderedDict(w=torch.ones(2, requires_grad=True))
     state._metadata = OrderedDict(version=2)
     content = dict(state=state, number=np.float32(1.5), array=np.arange(3), path=Path('a/b'), pair=(1, 'x'), none=None,
-                   history=HistoryBuffer([1., 2.], [1, 1]), nested=[dict(flag=np.bool_(True))])
+                   nested=[dict(flag=np.bool_(True))], history=HistoryBuffer([1., 2.], [1, 1]))
     write_checkpoint(content, tmp_path / 'a.pth')
     read = torch.load(tmp_path / 'a.pth', weights_only=True)
     assert read['state']._metadata == state._metadata and not read['state']['w'].requires_grad
     read['state'] = dict(read['state'])
-    expected = dict(state=dict(w=torch.ones(2)), number=1.5, array=torch.arange(3), path='a/b', pair=(1, 'x'), none=None,
-                    history=dict(history=torch.tensor([1., 2.], dtype=torch.float64), counts=torch.tensor([1, 1])),
-                    nested=[dict(flag=True)])
+    expected = dict(state=dict(w=torch.ones(2)), number=1.5, array=torch.arange(3), path='a/b', pair=(1, 'x'),
+                    none=None, nested=[dict(flag=True)],
+                    history=dict(history=torch.tensor([1., 2.], dtype=torch.float64), counts=torch.tensor([1, 1])))
     assert_same(read, expected)
 
 

@@ -58,7 +58,8 @@ def test_resume_with_two_processes_is_exact(tmp_path):
 
 
 def test_accumulation_over_processes_is_the_joined_batch(tmp_path):
-    accumulate = {'optim_wrapper.accumulative_counts': 2, 'train_cfg.max_iters': 4, 'default_hooks.checkpoint.interval': 2}
+    accumulate = {'optim_wrapper.accumulative_counts': 2, 'train_cfg.max_iters': 4,
+                  'default_hooks.checkpoint.interval': 2}
     assert train_in_children(tmp_path / 'two', 2, batch_size=1, options=COMPARABLE | accumulate) == [0, 0]
     train(tmp_path / 'one', batch_size=2, options=COMPARABLE | accumulate)
     alone, *ranks = _final(tmp_path / 'one'), _final(tmp_path / 'two', 0), _final(tmp_path / 'two', 1)
@@ -99,7 +100,8 @@ def test_torchrun_with_the_train_tool_of_mmseg(tmp_path):
 def test_plain_segmentor_trains_in_two_processes(tmp_path):
     """A supervised baseline: an ordinary mmseg segmentor and dataset, whose train_step knows nothing of DDP."""
     segmentor = toy_config(str(tmp_path)).model.segmentor
-    options = {'model': dict(_delete_=True, **segmentor), 'train_dataloader.dataset': dict(_delete_=True, type='ToyLabelled')}
+    options = {'model': dict(_delete_=True, **segmentor),
+               'train_dataloader.dataset': dict(_delete_=True, type='ToyLabelled')}
     assert train_in_children(tmp_path, 2, batch_size=1, options=options) == [0, 0]
     ranks = _final(tmp_path, 0), _final(tmp_path, 1)
     assert all(torch.equal(ranks[0][name], ranks[1][name]) for name in ranks[0])

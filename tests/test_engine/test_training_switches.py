@@ -26,7 +26,8 @@ def _final(folder) -> dict[str, torch.Tensor]:
 def _assert_close(one, other, tolerance: float) -> None:
     for (name, value), expected in zip(_final(one).items(), _final(other).values(), strict=True):
         if 'iteration' not in name:
-            torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance, msg=lambda text: f'{name}: {text}')
+            torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance,
+                                       msg=lambda text: f'{name}: {text}')
 
 
 def test_bfloat16_trains_and_resumes_exactly(tmp_path):
@@ -76,7 +77,8 @@ def test_accumulation_resumes_exactly(tmp_path):
 
 
 def test_clipping_limits_the_step(tmp_path):
-    train(tmp_path, max_iters=2, save_interval=1, options={**SOURCE_ONLY, 'optim_wrapper.clip_grad': dict(max_norm=0.01)})
+    options = {**SOURCE_ONLY, 'optim_wrapper.clip_grad': dict(max_norm=0.01)}
+    train(tmp_path, max_iters=2, save_interval=1, options=options)
     before, after = (read_checkpoint(tmp_path / f'iter_{n}.pth')['state_dict'] for n in (1, 2))
     moved = torch.cat([(after[name] - before[name]).flatten() for name in after if name.startswith('student.')])
     assert float(moved.norm()) == pytest.approx(0.5 * 0.01, rel=1e-3)

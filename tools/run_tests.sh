@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Sets up the tested environment and runs the whole test suite, a process for each core. Options go to pytest:
+#
+#   bash tools/run_tests.sh [tests/test_uda -k teacher -x ...]
+#
+#   TEST_PROCESSES=4  the number of processes; 0 runs all in one
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash tools/setup_env.sh --tests
+# Each process computes with one thread: threads of several processes on the same cores only wait for each other.
+export OMP_NUM_THREADS=1
+exec .venv/bin/python -m pytest --numprocesses "${TEST_PROCESSES:-$(nproc)}" "$@"

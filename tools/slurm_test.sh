@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Evaluates on a SLURM cluster, a task for each GPU:
+#   GPUS=8 GPUS_PER_NODE=4 CPUS_PER_TASK=5 SRUN_ARGS='--time=01:00:00' \
+#       bash tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [options of tools/test.py]
+set -euo pipefail
+usage='usage: slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [options of tools/test.py]'
+partition=${1:?$usage} job_name=${2:?$usage} config=${3:?$usage} checkpoint=${4:?$usage}
+gpus=${GPUS:-4} gpus_per_node=${GPUS_PER_NODE:-4}
+# SRUN_ARGS is several words.
+# shellcheck disable=SC2086
+exec srun --partition="$partition" --job-name="$job_name" --ntasks="$gpus" --ntasks-per-node="$gpus_per_node" \
+    --gres="gpu:$gpus_per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
+    python -u "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher slurm "${@:5}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from .options import OptionsChanged, QuickstartOptions, claim_folder
 from .progress import Progress
+from .stages import run_quickstart
 
 
 def parse_args() -> QuickstartOptions:
@@ -33,7 +34,6 @@ def main() -> None:
         claim_folder(options)
     except OptionsChanged as error:
         sys.exit(f'quickstart: {error}')
-    from .stages import run_quickstart  # Imports torch, which takes seconds: after the options have been checked.
     print('quickstart: ' + run_quickstart(options, Progress(sys.stdout)), flush=True)
 
 

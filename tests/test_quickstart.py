@@ -1,0 +1,172 @@
+"""The quick start runs to its end, reuses what is there, and continues where it was stopped."""
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmseg_cicld.quickstart.evaluation import evaluate
+from mmseg_cicld.quickstart.options import OptionsChanged, QuickstartOptions, claim_folder
+from mmseg_cicld.quickstart.progress import Progress
+from mmseg_cicld.quickstart.stages import run_quickstart
+from mmseg_cicld.quickstart.training import quickstart_config, read_curve
+
+ROOT = Path(__file__).parents[1]
+SMALL = dict(images=8, source_iters=3, adapt_iters=3)
+KEYS = {'source_only_miou', 'adapted_miou', 'per_class', 'iterations', 'seconds', 'seed', 'versions', 'device'}
+
+
+def _run(options: QuickstartOptions) -> str:
+    """Runs the quick start in this process and returns what it printed."""
+    claim_folder(options)
+    stream = io.StringIO()
+    run_quickstart(options, Progress(stream, log_every=0))
+    return stream.getvalue()
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[QuickstartOptions, str]:
+    """A finished quick start and what it printed."""
+    folder = tmp_path_factory.mktemp('quickstart')
+    options = QuickstartOptions(work_dir=folder / 'work', data_root=folder / 'street', **SMALL)
+    return options, _run(options)
+
+
+def _weights(options: QuickstartOptions) -> dict[str, torch.Tensor]:
+    file = options.work_dir / 'adapt_street' / f'iter_{options.adapt_iters}.pth'
+    return torch.load(file, weights_only=True)['state_dict']
+
+
+def test_summary_and_report_are_complete(finished):
+    options, _ = finished
+    summary = json.loads((options.work_dir / 'summary.json').read_text())
+    assert KEYS <= set(summary)
+    assert len(summary['per_class']) == 19
+    assert all(set(entry) == {'source_only', 'adapted'} for entry in summary['per_class'].values())
+    assert summary['iterations'] == dict(source_only=3, adaptation=3) and summary['seed'] == 0
+    assert summary['seconds'] > 1 and summary['versions']['torch'] == torch.__version__
+    report = (options.work_dir / 'report.html').read_text()
+    for part in ('target image', 'label', 'source-only', 'adapted', 'pseudo-label', 'mix', 'polyline', 'traffic sign'):
+        assert part in report, part
+
+
+def test_progress_tells_stage_and_remaining_time(finished):
+    _, printed = finished
+    for stage in ('[1/4] street set', '[2/4] source-only training', '[3/4] adaptation', '[4/4] evaluation'):
+        assert stage in printed
+    assert '3/3 iterations, 0:00 left, whole quick start' in printed
+
+
+def test_scores_are_those_of_the_last_validation(finished):
+    options, _ = finished
+    summary = json.loads((options.work_dir / 'summary.json').read_text())
+    for name, key in (('source_only_street', 'source_only_miou'), ('adapt_street', 'adapted_miou')):
+        points = read_curve(options.work_dir / name, 'miou')
+        assert [iteration for iteration, _ in points] == [1, 2, 3]
+        assert summary[key] == pytest.approx(points[-1][1], abs=0.006), 'mmseg rounds to two decimals'
+
+
+def test_adaptation_starts_from_the_source_only_weights(finished):
+    options, _ = finished
+    source = torch.load(options.work_dir / 'source_only_street' / 'iter_3.pth', weights_only=True)['state_dict']
+    name = 'student.decode_head.conv_seg.weight'
+    assert (_weights(options)[name] - source[name]).abs().max() < 0.02, 'three small steps away'
+
+
+def test_a_second_run_reuses_everything(finished):
+    options, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in options.work_dir.rglob('*') if path.is_file()}
+    began = time.monotonic()
+    printed = _run(options)
+    assert time.monotonic() - began < 2 and printed == ''
+    assert {path: path.stat().st_mtime_ns for path in options.work_dir.rglob('*') if path.is_file()} == before
+
+
+def test_a_lost_report_is_made_again_without_training(finished):
+    options, _ = finished
+    (options.work_dir / 'report.html').unlink()
+    printed = _run(options)
+    assert (options.work_dir / 'report.html').is_file()
+    assert printed.count('finished before') == 2
+
+
+def test_changed_options_are_refused_with_both_ways_out(finished):
+    options, _ = finished
+    other = QuickstartOptions(options.work_dir, options.data_root, **dict(SMALL, adapt_iters=4))
+    with pytest.raises(OptionsChanged, match='--adapt-iters 3.*--adapt-iters 4.*--work-dir'):
+        claim_folder(other)
+
+
+@pytest.mark.parametrize('option', [dict(images=1), dict(source_iters=0), dict(adapt_iters=1), dict(seed=-1)])
+def test_numbers_out_of_range_are_refused(option):
+    with pytest.raises(ValueError, match='--' + next(iter(option)).replace('_', '-')):
+        QuickstartOptions(**option)
+
+
+def test_evaluation_agrees_with_mmseg(finished):
+    options, _ = finished
+    from mmseg_cicld.engine import AdaptationRunner
+    cfg = quickstart_config('adapt_street', options)
+    checkpoint = options.work_dir / 'adapt_street' / 'iter_3.pth'
+    cfg.load_from = str(checkpoint)
+    scores = evaluate(cfg, checkpoint, 1)
+    assert scores.miou == pytest.approx(AdaptationRunner.from_cfg(cfg).test()['mIoU'], abs=0.006)
+    assert len(scores.examples) == 1
+
+
+@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_continues_to_the_same_weights(finished, tmp_path, signum):
+    done, _ = finished
+    options = QuickstartOptions(work_dir=tmp_path / 'work', data_root=done.data_root, **SMALL)
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'mmseg_cicld.quickstart', '--work-dir', options.work_dir, '--data-root', done.data_root,
+         '--images', '8', '--source-iters', '3', '--adapt-iters', '3'], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        env=os.environ | dict(OMP_NUM_THREADS='1'), start_new_session=True)
+    checkpoint = options.work_dir / 'source_only_street' / 'iter_1.pth'
+    deadline = time.monotonic() + 120
+    while not checkpoint.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signum)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert not (options.work_dir / 'summary.json').exists(), printed
+    _run(options)
+    for name, value in _weights(done).items():
+        assert torch.equal(value, _weights(options)[name]), name
+
+
+def test_remaining_time_follows_the_measured_speed():
+    now, stream = [0.0], io.StringIO()
+    progress = Progress(stream, log_every=0, clock=lambda: now[0])
+    progress.plan('a', 'first', 10)
+    progress.plan('b', 'second', 20)
+    assert progress.remaining() == '0:30'
+    progress.start('a')
+    for done in range(1, 6):
+        now[0] += 4
+        progress.update('a', done, 10, 'steps')
+    # Half of the first stage took 20 s, four times the plan: 20 s of it are left, and 80 s of the second.
+    assert stream.getvalue().splitlines()[-1].endswith('5/10 steps, 0:20 left, whole quick start 1:40 left')
+    progress.skip('b', 'there')
+    assert progress.remaining() == '0:20'
+
+
+def test_a_terminal_sees_one_line_that_is_rewritten():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    now = [0.0]
+    progress = Progress(stream, clock=lambda: now[0])
+    progress.plan('a', 'first', 10)
+    progress.start('a')
+    for done in range(1, 4):
+        now[0] += 1
+        progress.update('a', done, 3, 'steps')
+    assert stream.getvalue().count('\r') == 3 and '\n' not in stream.getvalue()
+    progress.finish('a', 'done')
+    assert stream.getvalue().endswith('\n')

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmseg_cicld.engine import AdaptationRunner
 from mmseg_cicld.quickstart.evaluation import evaluate
 from mmseg_cicld.quickstart.options import OptionsChanged, QuickstartOptions, claim_folder
 from mmseg_cicld.quickstart.progress import Progress
@@ -111,7 +112,6 @@ def test_numbers_out_of_range_are_refused(option):
 
 def test_evaluation_agrees_with_mmseg(finished):
     options, _ = finished
-    from mmseg_cicld.engine import AdaptationRunner
     cfg = quickstart_config('adapt_street', options)
     checkpoint = options.work_dir / 'adapt_street' / 'iter_3.pth'
     cfg.load_from = str(checkpoint)
@@ -120,25 +120,39 @@ def test_evaluation_agrees_with_mmseg(finished):
     assert len(scores.examples) == 1
 
 
-@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_continues_to_the_same_weights(finished, tmp_path, signum):
-    done, _ = finished
-    options = QuickstartOptions(work_dir=tmp_path / 'work', data_root=done.data_root, **SMALL)
+def _interrupt(options: QuickstartOptions, appeared: Path, signum: int) -> str:
+    """Starts the command line, sends a signal as soon as a file is there, and returns what was printed."""
+    numbers = [text for name, value in SMALL.items() for text in (f'--{name.replace("_", "-")}', str(value))]
     process = subprocess.Popen(
-        [sys.executable, '-m', 'mmseg_cicld.quickstart', '--work-dir', options.work_dir, '--data-root', done.data_root,
-         '--images', '8', '--source-iters', '3', '--adapt-iters', '3'], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-        env=os.environ | dict(OMP_NUM_THREADS='1'), start_new_session=True)
-    checkpoint = options.work_dir / 'source_only_street' / 'iter_1.pth'
-    deadline = time.monotonic() + 120
-    while not checkpoint.is_file() and process.poll() is None and time.monotonic() < deadline:
+        [sys.executable, '-m', 'mmseg_cicld.quickstart', '--work-dir', options.work_dir, '--data-root',
+         options.data_root, *numbers], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | dict(OMP_NUM_THREADS='1'))
+    deadline = time.monotonic() + 200
+    while not appeared.is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signum)
-    printed = process.communicate(timeout=60)[0]
+    printed = process.communicate(timeout=100)[0]
     assert process.returncode != 0
-    assert not (options.work_dir / 'summary.json').exists(), printed
+    return printed
+
+
+def test_a_killed_and_a_stopped_run_continue_to_the_same_weights(finished, tmp_path):
+    done, _ = finished
+    options = QuickstartOptions(work_dir=tmp_path / 'work', data_root=done.data_root, **SMALL)
+    _interrupt(options, options.work_dir / 'source_only_street' / 'iter_1.pth', signal.SIGKILL)
+    printed = _interrupt(options, options.work_dir / 'adapt_street' / 'iter_1.pth', signal.SIGINT)
+    assert 'Run the same command again to continue' in printed
+    assert not (options.work_dir / 'summary.json').exists()
     _run(options)
     for name, value in _weights(done).items():
         assert torch.equal(value, _weights(options)[name]), name
+
+
+def test_a_street_set_of_other_options_is_refused(finished, tmp_path):
+    done, _ = finished
+    options = QuickstartOptions(work_dir=tmp_path / 'work', data_root=done.data_root, **dict(SMALL, images=9))
+    with pytest.raises(OptionsChanged, match='--data-root'):
+        _run(options)
 
 
 def test_remaining_time_follows_the_measured_speed():

@@ -32,9 +32,13 @@ def main() -> None:
     options = parse_args()
     try:
         claim_folder(options)
+        result = run_quickstart(options, Progress(sys.stdout))
     except OptionsChanged as error:
         sys.exit(f'quickstart: {error}')
-    print('quickstart: ' + run_quickstart(options, Progress(sys.stdout)), flush=True)
+    except (SystemExit, KeyboardInterrupt):
+        print('\nquickstart: stopped. Run the same command again to continue.', flush=True)
+        raise
+    print(f'quickstart: {result}', flush=True)
 
 
 if __name__ == '__main__':

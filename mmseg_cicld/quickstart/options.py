@@ -9,7 +9,7 @@ OPTIONS_FILE = 'options.json'
 
 
 class OptionsChanged(ValueError):
-    """A folder holds the results of other options."""
+    """A folder holds the results, or the images, of other options."""
 
 
 @dataclass(frozen=True)

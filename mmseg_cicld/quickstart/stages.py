@@ -13,7 +13,7 @@ from ..datasets.rare_class_sampling import STATS_FILE
 from ..datasets.street_set import StreetCounts, render_street_set
 from .evaluation import Scores, evaluate
 from .files import read_json, write_json
-from .options import QuickstartOptions
+from .options import OptionsChanged, QuickstartOptions
 from .pictures import prediction_rows, step_rows
 from .progress import Progress
 from .reporting import REPORT, SUMMARY, summarise, write_quickstart_report
@@ -64,7 +64,10 @@ def _data_stage(options: QuickstartOptions, progress: Progress) -> None:
 
     counts = StreetCounts(options.images, max(1, options.images // 8), options.images, max(2, options.images // 4))
     nproc = len(os.sched_getaffinity(0))
-    rendered = render_street_set(options.data_root, counts, nproc=nproc, report=report)
+    try:
+        rendered = render_street_set(options.data_root, counts, nproc=nproc, report=report)
+    except ValueError as error:
+        raise OptionsChanged(f'{error} The folder is --data-root.') from error
     if not (options.data_root / 'source' / STATS_FILE).is_file():
         with _console_to(options.work_dir / _LOG):
             source = build_without_pipeline(quickstart_config(SOURCE_CONFIG, options).train_dataloader.dataset.source, 'source')

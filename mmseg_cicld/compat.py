@@ -15,9 +15,11 @@ from importlib.machinery import ModuleSpec
 from typing import NoReturn
 
 TWO_WAYS = (
-    "Install one of the two sets, in an environment that does not hold the other: "
-    "pip install 'mmseg-cicld[openmmlab]' (mmsegmentation, mmcv-lite, mmengine) or "
-    "pip install 'mmseg-cicld[onedl]' (onedl-mmsegmentation, onedl-mmcv, onedl-mmengine).")
+    'Install one of the two sets of host packages, never both in one environment: pip install mmsegmentation==1.2.2 '
+    "mmcv-lite==2.1.0 mmengine==0.10.7 ftfy regex 'setuptools<82'; or: pip install onedl-mmsegmentation==1.4.2 "
+    'onedl-mmcv==2.3.6 onedl-mmengine==0.10.12')
+SYSTEM_LIBRARIES = ('This is a library of the system that OpenCV needs. On Debian and Ubuntu: apt-get install libgl1 '
+                    'libglib2.0-0')
 
 PROVIDERS = {
     'mmseg': (('mmsegmentation', ), ('onedl-mmsegmentation', )),
@@ -82,14 +84,13 @@ def import_hosts() -> bool:
     """
     try:
         importlib.import_module('mmseg.utils')
-    except ModuleNotFoundError as error:
-        if error.name != 'mmcv._ext':
-            raise ImportError(f'mmseg_cicld cannot import its host packages: {error}. {TWO_WAYS}') from None
+    except (AssertionError, ImportError) as error:
+        if getattr(error, 'name', None) != 'mmcv._ext':
+            message = ' '.join(str(error).split()).rstrip('.')
+            advice = SYSTEM_LIBRARIES if 'cannot open shared object file' in message else TWO_WAYS
+            raise ImportError(f'mmseg_cicld cannot import its host packages: {message}. {advice}') from None
         sys.modules['mmcv._ext'] = CompiledOpsStandIn()
         return import_hosts()
-    except (AssertionError, ImportError) as error:
-        message = ' '.join(str(error).split())
-        raise ImportError(f'mmseg_cicld cannot import its host packages: {message} {TWO_WAYS}') from None
     return isinstance(sys.modules.get('mmcv._ext'), CompiledOpsStandIn)
 
 

@@ -17,8 +17,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_run_options(parser)
     parser.add_argument('--out', metavar='FOLDER', help='write predictions as label PNGs')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
-    parser.add_argument('--show-dir', metavar='FOLDER', help='write pictures of the predictions, inside the folder of '
-                        'this run in the work dir')
+    parser.add_argument('--show-dir', metavar='FOLDER', help='write pictures of all predictions')
     parser.add_argument('--wait-time', type=float, default=2, metavar='SECONDS', help='how long --show shows each image')
     parser.add_argument('--tta', action='store_true',
                         help="average over tta_pipeline of the config, by default each image and its mirror image")
@@ -30,7 +29,7 @@ def apply_drawing(parser: argparse.ArgumentParser, cfg: Config, args: argparse.N
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
         parser.error("--show and --show-dir need default_hooks.visualization=dict(type='SegVisualizationHook')")
-    hook.update(draw=True, show=args.show, wait_time=args.wait_time)
+    hook.update(draw=True, interval=1, show=args.show, wait_time=args.wait_time)
     if args.show_dir:
         cfg.visualizer.save_dir = args.show_dir
 

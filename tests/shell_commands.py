@@ -1,0 +1,49 @@
+"""Runs programs as a user does: as processes, with this package importable, away from the source tree."""
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+STREET = ('--source-train', '3', '--source-val', '1', '--target-train', '3', '--target-val', '2', '--nproc', '1')
+# A quick-start config in seconds: two iterations on one image, the loaders in the same process.
+SHRUNK = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=1',
+          'train_dataloader.dataset.rare_class_sampling=None', 'default_hooks.checkpoint.interval=1',
+          *(f'{part}_dataloader.{key}' for part in ('train', 'val', 'test')
+            for key in ('num_workers=0', 'persistent_workers=False')))
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Returns the environment of a process that finds this source tree, the Python of the tests, and one thread."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    return {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PATH': path, **changes}
+
+
+def run(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str] | None = None,
+        code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs a program and checks its exit code.
+
+    Args:
+        command: The program and its arguments.
+        cwd: The folder to run it in.
+        env: The environment, by default :func:`environment`.
+        code: The exit code that is expected.
+
+    Returns:
+        The finished process with its output as text.
+    """
+    done = subprocess.run([str(word) for word in command], cwd=cwd, env=dict(env or environment()), text=True,
+                          capture_output=True, timeout=900)
+    assert done.returncode == code, f'{command} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}'
+    return done
+
+
+def python(*arguments: str | Path, cwd: Path, **kwargs) -> subprocess.CompletedProcess[str]:
+    """Runs Python on a script or ``-c`` text, see :func:`run`; warnings of other packages are left out."""
+    return run([sys.executable, '-W', 'ignore', *arguments], cwd=cwd, **kwargs)
+
+
+def render_tiny_street(folder: Path) -> None:
+    """Renders a few images of the street set to ``folder/data/street``, where the quick-start configs look."""
+    python(ROOT / 'tools/dataset_converters/render_street_set.py', 'data/street', *STREET, cwd=folder)

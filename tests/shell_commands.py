@@ -10,6 +10,7 @@ STREET = ('--source-train', '3', '--source-val', '1', '--target-train', '3', '--
 # A quick-start config in seconds: two iterations on one image, the loaders in the same process.
 SHRUNK = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=1',
           'train_dataloader.dataset.rare_class_sampling=None', 'default_hooks.checkpoint.interval=1',
+          'default_hooks.checkpoint.max_keep_ckpts=2',
           *(f'{part}_dataloader.{key}' for part in ('train', 'val', 'test')
             for key in ('num_workers=0', 'persistent_workers=False')))
 

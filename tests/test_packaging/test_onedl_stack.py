@@ -1,0 +1,47 @@
+"""The maintained fork of the host packages: import and training, in an environment of its own."""
+import subprocess
+from pathlib import Path
+
+import pytest
+from shell_commands import ROOT, SHRUNK, environment, render_tiny_street, run
+
+PYTHON = ROOT / '.venv-onedl' / 'bin' / 'python'
+
+
+@pytest.fixture(scope='module', autouse=True)
+def onedl_environment() -> None:
+    """The environment of the fork, which is made at the first run and kept."""
+    run(['bash', ROOT / 'tools' / 'setup_env.sh', '--stack', 'onedl'], cwd=ROOT, env=environment(VENV=''))
+
+
+def test_environment_holds_the_fork_alone():
+    names = subprocess.run([PYTHON, '-m', 'pip', 'list', '--format=freeze'], text=True, capture_output=True,
+                           check=True).stdout
+    installed = {line.split('==')[0] for line in names.splitlines()}
+    assert {'onedl-mmsegmentation', 'onedl-mmcv', 'onedl-mmengine'} <= installed
+    assert not {'mmsegmentation', 'mmcv', 'mmcv-lite', 'mmengine'} & installed
+
+
+def test_repairs_that_the_fork_does_not_need_are_not_applied(tmp_path: Path):
+    (tmp_path / 'theirs.py').write_text("_base_ = ['mmseg::_base_/models/segformer_mit-b0.py']")
+    (tmp_path / 'ours.py').write_text("_base_ = ['mmseg_cicld::quickstart/adapt_street.py']")
+    code = '''
+import sys
+import mmseg_cicld
+from mmengine.config import Config
+from mmseg.registry import MODELS
+assert "mmcv._ext" not in sys.modules
+assert Config.fromfile("theirs.py").model.type == "EncoderDecoder"
+assert MODELS.build(Config.fromfile("ours.py").model)
+'''
+    run([PYTHON, '-W', 'ignore', '-c', code], cwd=tmp_path)
+
+
+def test_trains_saves_and_tests(tmp_path: Path):
+    render_tiny_street(tmp_path)
+    config = ROOT / 'configs/quickstart/adapt_street.py'
+    run([PYTHON, '-W', 'ignore', ROOT / 'tools/train.py', config, '--work-dir', 'work', '--cfg-options', *SHRUNK],
+        cwd=tmp_path)
+    tested = run([PYTHON, '-W', 'ignore', ROOT / 'tools/test.py', config, 'work/iter_2.pth', '--work-dir', 'tested',
+                  '--cfg-options', *SHRUNK], cwd=tmp_path)
+    assert 'mIoU' in tested.stdout + tested.stderr

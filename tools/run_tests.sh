@@ -9,4 +9,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/setup_env.sh --tests
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1
-exec .venv/bin/python -m pytest --numprocesses "${TEST_PROCESSES:-$(nproc)}" "$@"
+# A file stays in one process, since its tests share what they have prepared.
+exec .venv/bin/python -m pytest --numprocesses "${TEST_PROCESSES:-$(nproc)}" --dist loadfile "$@"

@@ -59,8 +59,17 @@ check() { # The import shows what pip does not: libraries of the system, mixed s
 }
 
 fingerprint() { # All that an installation depends on: a changed file or a moved folder installs again.
-    { pwd && "$python" --version && cat setup.py pyproject.toml requirements/{runtime,"$stack",tested}.txt "$@"; } |
-        sha256sum | cut -d ' ' -f 1
+    {
+        (cd -P mmseg_cicld && pwd)
+        "$python" --version
+        cat setup.py pyproject.toml requirements/{runtime,"$stack",tested}.txt "$@"
+    } | sha256sum | cut -d ' ' -f 1
+}
+
+wait_for_others() { # Two set-ups at a time would write to one environment; the lock is on this script itself.
+    command -v flock >/dev/null || return 0
+    exec {lock}<tools/setup_env.sh
+    flock --nonblock "$lock" || { echo "setup_env: waiting for another set-up" && flock "$lock"; }
 }
 
 done_already() { # done_already STAGE FINGERPRINT
@@ -68,7 +77,7 @@ done_already() { # done_already STAGE FINGERPRINT
 }
 
 set_up() {
-    local stack=openmmlab tests=no venv=${VENV:-} python base suite started=$SECONDS
+    local stack=openmmlab tests=no venv=${VENV:-} python base suite lock='' started=$SECONDS
     while (($#)); do
         case $1 in
             --stack) stack=${2:-} && shift ;;
@@ -84,6 +93,7 @@ set_up() {
     esac
     python=$venv/bin/python
 
+    wait_for_others
     fits "$python" || make_venv
     base=$(fingerprint)
     if ! done_already base "$base"; then
@@ -102,6 +112,7 @@ set_up() {
             echo "$suite" >"$venv/mmseg_cicld.tests"
         fi
     fi
+    [[ -z $lock ]] || exec {lock}<&- # A script that sources this one would keep the lock to its end.
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then

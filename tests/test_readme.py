@@ -1,0 +1,69 @@
+"""Every command of the README runs, in order, in a folder that looks like a fresh clone."""
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from readme_commands import Block, read_blocks
+from shell_commands import ROOT, environment, run
+
+README = ROOT / 'README.md'
+BLOCKS = read_blocks(README)
+OWN = ('.git', 'data', 'work_dirs', 'build', 'dist')  # what commands write is written to the folder of the test
+
+
+@pytest.fixture(scope='module')
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with links to everything in the repository, but with its own data and results."""
+    folder = tmp_path_factory.mktemp('clone')
+    for part in ROOT.iterdir():
+        if part.name not in OWN:
+            (folder / part.name).symlink_to(part)
+    return folder
+
+
+@pytest.mark.parametrize('block', [pytest.param(block, id=f'line-{block.line}') for block in BLOCKS if not block.skip])
+def test_commands_run(block: Block, clone: Path):
+    with socket.socket() as probe:
+        probe.bind(('localhost', 0))
+        port = str(probe.getsockname()[1])
+    run(['bash', '-euo', 'pipefail', '-c', block.shrunk()], cwd=clone, env=environment(PORT=port, **block.env))
+
+
+def test_only_what_no_test_machine_has_is_left_out():
+    skipped = [block for block in BLOCKS if block.skip]
+    assert all(block.skip.startswith(('needs a container engine', 'needs SLURM')) for block in skipped)
+    assert len(skipped) < len(BLOCKS) / 2
+
+
+def test_linked_files_exist():
+    for target in _links(README.read_text(encoding='utf-8')):
+        assert (ROOT / target).exists(), target
+
+
+def _links(text: str) -> list[str]:
+    targets = [part.partition(')')[0] for part in text.split('](')[1:]]
+    return [target for target in targets if '://' not in target]
+
+
+@pytest.mark.parametrize(('page', 'message'), [
+    ('```sh\nls\n```', 'write ```bash'),
+    ('<!-- ci: shrink -->\n```bash\nls\n```', 'is not one of'),
+    ('<!-- ci: env A=1 -->\ntext\n```bash\nls\n```', 'right before its block'),
+])
+def test_mistakes_in_the_page_are_named(page, message, tmp_path):
+    (tmp_path / 'page.md').write_text(page)
+    with pytest.raises(ValueError, match=message):
+        read_blocks(tmp_path / 'page.md')
+
+
+def test_a_replacement_without_its_text_is_named():
+    with pytest.raises(AssertionError, match="no 'cd'"):
+        Block(1, 'ls\n', [('cd', 'pwd')]).shrunk()
+
+
+def test_failing_commands_fail(tmp_path):
+    (tmp_path / 'page.md').write_text('```bash\nfalse\ntrue\n```\n')
+    block, = read_blocks(tmp_path / 'page.md')
+    with pytest.raises(AssertionError, match='ended with 1'):
+        run(['bash', '-euo', 'pipefail', '-c', block.shrunk()], cwd=tmp_path, env=dict(os.environ))

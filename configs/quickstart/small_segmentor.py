@@ -1,8 +1,7 @@
 # What the quick-start configs share: a small network that learns from random weights in minutes on a CPU.
-# Group normalisation: a batch here mixes two looks, of which batch statistics would tell little about either.
 _base_ = ['../_base_/default_runtime.py']
 
-norm_cfg = dict(type='GN', num_groups=8, requires_grad=True)
+norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -35,7 +34,7 @@ model = dict(
     test_cfg=dict(mode='whole'))
 
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01))
-iterations = 1200
+iterations = 800
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=100, end=iterations)

@@ -31,7 +31,7 @@ class QuickstartOptions:
     work_dir: Path = Path('work_dirs/quickstart')
     data_root: Path = Path('data/street')
     images: int = 400
-    source_iters: int = 1200
+    source_iters: int = 800
     adapt_iters: int = 1200
     seed: int = 0
 

@@ -47,9 +47,10 @@ class DAFormerHead(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Returns logits [B, num_classes, h, w] at the resolution of the finest level."""
         levels = self._transform_inputs(inputs)
-        size = levels[0].shape[2:]
         embedded = [layer(level) for layer, level in zip(self.embed_layers, levels)]
-        same_size = [resize(level, size=size, mode='bilinear', align_corners=False) for level in embedded]
+        size = embedded[0].shape[2:]
+        same_size = [embedded[0]]
+        same_size += [resize(level, size=size, mode='bilinear', align_corners=False) for level in embedded[1:]]
         return self.cls_seg(self.fuse_layer(torch.cat(same_size, dim=1)))
 
 

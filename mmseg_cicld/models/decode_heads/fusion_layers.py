@@ -9,10 +9,11 @@ import torch
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmengine.model import BaseModule
 from mmseg.models.decode_heads.aspp_head import ASPPModule
-from mmseg.models.decode_heads.sep_aspp_head import DepthwiseSeparableASPPModule
 from mmseg.models.utils import SelfAttentionBlock, resize
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .phase_convolution import PhaseConv2d
 
 
 class PixelLinear(nn.Module):
@@ -30,6 +31,31 @@ class PixelLinear(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Maps [B, in_channels, H, W] to [B, out_channels, H, W], which lies in memory as channels-last."""
         return self.proj(x_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class SeparableConv(nn.Module):
+    """Dilated 3x3 convolution of each channel, then a 1x1 convolution, both with norm and activation.
+
+    Tensor names are those of mmcv's ``DepthwiseSeparableConvModule``.
+
+    Args:
+        in_channels: Channels of the input map.
+        channels: Channels of the output map.
+        dilation: Dilation, and padding, of the 3x3 convolution.
+        norm_cfg: Norm of both convolutions.
+        act_cfg: Activation of both convolutions.
+    """
+
+    def __init__(self, in_channels: int, channels: int, dilation: int, norm_cfg: dict | None, act_cfg: dict) -> None:
+        super().__init__()
+        self.depthwise_conv = ConvModule(in_channels, in_channels, 3, padding=dilation, dilation=dilation,
+                                         groups=in_channels, conv_cfg=dict(type=PhaseConv2d), norm_cfg=norm_cfg,
+                                         act_cfg=act_cfg)
+        self.pointwise_conv = ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Maps [B, in_channels, H, W] to [B, channels, H, W]."""
+        return self.pointwise_conv(self.depthwise_conv(x_BCHW))
 
 
 class ASPPFusion(nn.Module):
@@ -51,8 +77,10 @@ class ASPPFusion(nn.Module):
         common = dict(conv_cfg=None, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.image_pool = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), ConvModule(in_channels, channels, 1, **common)) if pool else None
-        branches = DepthwiseSeparableASPPModule if sep else ASPPModule
-        self.aspp_modules = branches(dilations=tuple(dilations), in_channels=in_channels, channels=channels, **common)
+        self.aspp_modules = ASPPModule(tuple(dilations), in_channels, channels, **common)
+        for index, dilation in enumerate(dilations if sep else ()):
+            if dilation > 1:
+                self.aspp_modules[index] = SeparableConv(in_channels, channels, dilation, norm_cfg, act_cfg)
         self.bottleneck = ConvModule((len(dilations) + pool) * channels, channels, 3, padding=1, **common)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

@@ -1,0 +1,98 @@
+"""The model and schedule configs: they build, agree with the tables, and give the published learning rates."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
+from mmseg.registry import MODELS
+from torch import nn
+
+from mmseg_cicld.models.backbones.mit_variants import MIT_VARIANTS
+
+BASE = Path(__file__).parents[2] / 'configs' / '_base_'
+MODEL_CONFIGS = sorted(path.stem for path in (BASE / 'models').glob('*.py'))
+# At which iteration the published schedule has which rate, for the base rate 6e-5.
+PUBLISHED_RATES = {0: 6.0000000e-11, 1: 4.0058958501e-08, 749: 2.93990284775e-05, 1499: 5.7712999038501e-05,
+                   1500: 5.775e-05, 20000: 3.0e-05, 39999: 1.5e-09}
+
+
+def build(name: str, **backbone) -> nn.Module:
+    config = Config.fromfile(BASE / 'models' / f'{name}.py').model
+    config.backbone.update(init_cfg=None, **backbone)
+    return MODELS.build(config)
+
+
+@pytest.mark.parametrize('name', MODEL_CONFIGS)
+def test_model_config_gives_logits_of_every_class(name):
+    small = dict(depth=50) if '_r' in name and 'mit' not in name else dict(variant=None, num_layers=(1, 1, 1, 1))
+    if 'variant' in small:
+        small['embed_dims'] = MIT_VARIANTS[name[-2:]].embed_dims
+    model = build(name, **small).eval()
+    with torch.no_grad():
+        logits = model(torch.randn(1, 3, 64, 96), mode='tensor')
+    stride = 8 if name.startswith('deeplab') else 4
+    assert logits.shape == (1, 19, 64 // stride, 96 // stride)
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+
+
+@pytest.mark.parametrize('name', [name for name in MODEL_CONFIGS if 'mit-' in name])
+def test_transformer_configs_agree_with_the_table_of_variants(name):
+    config = Config.fromfile(BASE / 'models' / f'{name}.py').model
+    variant = MIT_VARIANTS[config.backbone.variant]
+    assert name.endswith(config.backbone.variant)
+    assert tuple(config.decode_head.in_channels) == variant.channels
+    assert config.backbone.init_cfg.checkpoint == variant.weights_url
+
+
+def test_published_parameter_counts():
+    model = build('daformer_sepaspp_mit-b5')
+    counts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
+    assert counts['backbone'] == 81_443_008 and counts['decode_head'] == 3_712_275
+    assert sum(p.numel() for p in build('deeplabv2red_r50-d8').decode_head.parameters()) == 700_454
+
+
+@pytest.mark.parametrize('schedule', ['adamw_poly_40k_mit', 'adamw_poly_40k_cnn', 'sgd_poly_40k'])
+def test_learning_rate_equals_the_published_one(schedule):
+    config = Config.fromfile(BASE / 'schedules' / f'{schedule}.py')
+    config.optim_wrapper.pop('paramwise_cfg', None)
+    base = config.optim_wrapper.optimizer.lr
+    wrapper = build_optim_wrapper(nn.Linear(1, 1), config.optim_wrapper)
+    schedulers = [PARAM_SCHEDULERS.build(dict(item, optimizer=wrapper.optimizer)) for item in config.param_scheduler]
+    for iteration in range(40000):
+        if iteration in PUBLISHED_RATES:
+            assert wrapper.get_lr()['lr'][0] == pytest.approx(PUBLISHED_RATES[iteration] * base / 6e-5, rel=1e-9)
+        for scheduler in schedulers:
+            scheduler.step()
+
+
+@pytest.fixture
+def wrapped():
+    """A wrapper with student and teacher, as the method configs build it."""
+    segmentor = Config.fromfile(BASE / 'models' / 'daformer_sepaspp_mit-b0.py').model
+    segmentor.backbone.init_cfg = None
+    return MODELS.build(dict(type='ClassMixEMA', segmentor=segmentor, teacher=dict(),
+                             objectives=[dict(type='SourceSupervision')]))
+
+
+def settings_by_name(model: nn.Module, schedule: str) -> dict[str, tuple[float, float]]:
+    config = Config.fromfile(BASE / 'schedules' / f'{schedule}.py').optim_wrapper
+    groups = build_optim_wrapper(model, config).optimizer.param_groups
+    found = {id(p): (group['lr'], group['weight_decay']) for group in groups for p in group['params']}
+    return {name: found[id(p)] for name, p in model.named_parameters() if id(p) in found}
+
+
+def test_optimiser_settings_of_each_tensor_are_the_published_ones(wrapped):
+    settings = settings_by_name(wrapped, 'adamw_poly_40k_mit')
+    assert set(settings) == {f'student.{name}' for name, _ in wrapped.student.named_parameters()}
+    norms = {f'student.{name}.{kind}' for name, module in wrapped.student.backbone.named_modules(prefix='backbone')
+             if isinstance(module, nn.LayerNorm) for kind in ('weight', 'bias')}
+    assert len(norms) == 2 * (4 + 4 + 2 * 8 + 6)  # embeddings, stages, two in each block, spatial reductions
+    for name, (rate, decay) in settings.items():
+        assert rate == pytest.approx(6e-4 if '.decode_head.' in name else 6e-5), name
+        assert decay == (0.0 if name in norms else 0.01), name
+
+
+def test_cnn_schedule_decays_every_tensor(wrapped):
+    assert {decay for _, decay in settings_by_name(wrapped, 'adamw_poly_40k_cnn').values()} == {0.01}

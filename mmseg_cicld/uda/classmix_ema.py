@@ -38,13 +38,18 @@ class ClassMixEMA(BaseModel):
         objectives: Configs of the objectives, in the order in which they run.
         teacher: Arguments of :class:`EMATeacher`, None for no teacher.
         evaluate: Which network validates and predicts, ``'student'`` or ``'teacher'``.
+        pretrained: Must be None; mmseg's ``init_model`` sets it so on every model. Weights go into
+            ``segmentor.backbone.init_cfg``.
+        train_cfg: Likewise.
 
     Raises:
         ValueError: If objectives, teacher and ``evaluate`` contradict each other.
     """
 
     def __init__(self, segmentor: dict, objectives: Sequence[dict], teacher: dict | None = None,
-                 evaluate: str = 'student') -> None:
+                 evaluate: str = 'student', pretrained: None = None, train_cfg: None = None) -> None:
+        if pretrained is not None or train_cfg is not None:
+            raise ValueError('ClassMixEMA has no pretrained and train_cfg of its own: move them into model.segmentor')
         student = MODELS.build(segmentor)
         check_segmentor(student)
         super().__init__(data_preprocessor=student.data_preprocessor)

@@ -1,0 +1,14 @@
+# Source only, DeepLabV2 with ResNet-101, SYNTHIA to Cityscapes.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/deeplabv2red_r101-d8.py',
+    '../_base_/datasets/synthia2cityscapes-512x512_source-only.py',
+    '../_base_/uda/source_only.py',
+    '../_base_/schedules/adamw_poly_40k_cnn.py',
+]
+model = dict(
+    _delete_=True,
+    type='ClassMixEMA',
+    segmentor={{_base_.model}},
+    teacher={{_base_.teacher}},
+    objectives={{_base_.objectives}})

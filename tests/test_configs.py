@@ -1,0 +1,78 @@
+"""Every method config trains one iteration with its networks made small."""
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ('source_only', 'dacs', 'daformer', 'quickstart')
+CONFIGS = [path for folder in FOLDERS for path in sorted((ROOT / 'configs' / folder).glob('*.py'))
+           if path.stem != 'small_segmentor']
+SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels
+
+
+def synthetic_batch(images: int, classes: int) -> dict:
+    path = ROOT / 'tools/analysis_tools/benchmark_step.py'
+    spec = importlib.util.spec_from_file_location('benchmark_step', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.synthetic_batch(SIZE, images, classes, seed=0)
+
+
+def shrink(segmentor: dict) -> None:
+    """Makes a network small enough for a test; nothing else of the config changes."""
+    segmentor.data_preprocessor.size = SIZE
+    segmentor.backbone.init_cfg = None
+    head = segmentor.decode_head
+    if segmentor.backbone.type == 'FusedMixVisionTransformer':
+        segmentor.backbone.pop('variant')
+        segmentor.backbone.update(embed_dims=8, num_layers=(1, 1, 1, 1))
+        head.update(in_channels=[8, 16, 40, 64], channels=16)
+        head.decoder_params.embed_dims = 16
+    elif segmentor.backbone.depth > 18:
+        segmentor.backbone.update(depth=50, base_channels=4, stem_channels=4)
+        head.in_channels = 128
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_trains_one_iteration(path):
+    config = Config.fromfile(path)
+    init_default_scope(config.default_scope)
+    shrink(config.model.segmentor)
+    model = MODELS.build(config.model).train()
+    optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    before = model.student.decode_head.state_dict()
+    before = {name: tensor.clone() for name, tensor in before.items()}
+    log = model.train_step(synthetic_batch(2, model.student.decode_head.num_classes), optim_wrapper)
+    assert all(math.isfinite(value) for value in log.values())
+    after = model.student.decode_head.state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    names = {id(p): name for name, p in model.named_parameters()}
+    optimised = {names[id(p)] for group in optim_wrapper.optimizer.param_groups for p in group['params']}
+    assert optimised >= {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_imports_the_package_once_and_resumes_exactly(path):
+    config = Config.fromfile(path)
+    assert config.custom_imports.imports == ['mmseg_cicld']
+    assert config.runner_type == 'AdaptationRunner'
+    assert config.train_cfg.type == 'ExactResumeTrainLoop'
+    assert config.train_dataloader.sampler.type == 'KeyedInfiniteSampler'
+
+
+def test_model_index_names_files_that_are_there():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    listed = set()
+    for metafile in index['Import']:
+        for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
+            assert (ROOT / model['Config']).is_file(), model['Config']
+            listed.add((ROOT / model['Config']).name)
+    assert listed == {path.name for path in CONFIGS if path.parent.name != 'quickstart'}

@@ -57,6 +57,11 @@ def test_summary_and_report_are_complete(finished):
         assert part in report, part
 
 
+def test_panels_of_the_adaptation_are_drawn(finished):
+    options, _ = finished
+    assert len(list((options.work_dir / 'adapt_street').rglob('training_step_*.png'))) == 3
+
+
 def test_progress_tells_stage_and_remaining_time(finished):
     _, printed = finished
     for stage in ('[1/4] street set', '[2/4] source-only training', '[3/4] adaptation', '[4/4] evaluation'):
@@ -165,7 +170,7 @@ def test_remaining_time_follows_the_measured_speed():
     for done in range(1, 6):
         now[0] += 4
         progress.update('a', done, 10, 'steps')
-    # Half of the first stage took 20 s, four times the plan: 20 s of it are left, and 80 s of the second.
+    # Four of ten steps took 16 s, four times the plan: 20 s are left, and 80 s of the second stage.
     assert stream.getvalue().splitlines()[-1].endswith('5/10 steps, 0:20 left, whole quick start 1:40 left')
     progress.skip('b', 'there')
     assert progress.remaining() == '0:20'

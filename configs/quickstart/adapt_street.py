@@ -12,10 +12,4 @@ train_dataloader = dict(batch_size=8, dataset=dict(rare_class_sampling={{_base_.
 val_dataloader = dict(batch_size=10)
 test_dataloader = dict(batch_size=10)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-iterations = 1200
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=100, end=iterations)
-]
-train_cfg = dict(max_iters=iterations)
 custom_hooks = [dict(type='UDAVisualizationHook', interval=200)]

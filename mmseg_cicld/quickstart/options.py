@@ -32,7 +32,7 @@ class QuickstartOptions:
     data_root: Path = Path('data/street')
     images: int = 400
     source_iters: int = 800
-    adapt_iters: int = 1200
+    adapt_iters: int = 800
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ class _Stage:
     planned: float
     text: str
     began: float | None = None
+    first_update: float = 0.0
     first: int = 0
     done: int = 0
     total: int = 1
@@ -47,12 +48,11 @@ class Progress:
         self._last_print = float('-inf')
 
     def update(self, name: str, done: int, total: int, unit: str) -> None:
-        """Shows how far a stage is; what was done before the first update counts as done earlier."""
-        stage = self._stages[name]
+        """Shows how far a stage is; speed is measured from the first update on, since starting takes time of its own."""
+        stage, now = self._stages[name], self._clock()
         if stage.done == 0:
-            stage.first = max(done - 1, 0)
+            stage.first, stage.first_update = done, now
         stage.done, stage.total = done, total
-        now = self._clock()
         if now - self._last_print >= (0.2 if self._terminal else self._log_every):
             self._last_print = now
             bar = '#' * round(_BAR * done / total)
@@ -83,17 +83,17 @@ class Progress:
         if stage.skipped or stage.seconds is not None:
             return 0.0
         worked = stage.done - stage.first
-        if stage.began is None or worked < 3:
+        if worked < 3:
             return stage.planned * self._slowness() * (1 - stage.done / stage.total)
-        return (self._clock() - stage.began) / worked * (stage.total - stage.done)
+        return (self._clock() - stage.first_update) / worked * (stage.total - stage.done)
 
     def _slowness(self) -> float:
         """Time taken over time planned, in the stages that ended or are well under way."""
         taken = planned = 0.0
         for stage in self._stages.values():
-            share = 1.0 if stage.seconds is not None else (stage.done - stage.first) / stage.total
-            if stage.began is not None and (stage.seconds is not None or share > 0.05):
-                taken += stage.seconds if stage.seconds is not None else self._clock() - stage.began
+            share = 1 - stage.first / stage.total if stage.seconds else (stage.done - stage.first) / stage.total
+            if stage.seconds is not None or share > 0.05:
+                taken += self._clock() - stage.first_update if stage.seconds is None else stage.seconds
                 planned += stage.planned * share
         return taken / planned if planned else 1.0
 

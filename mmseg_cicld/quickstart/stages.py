@@ -73,8 +73,10 @@ def _data_stage(options: QuickstartOptions, progress: Progress) -> None:
             source = build_without_pipeline(quickstart_config(SOURCE_CONFIG, options).train_dataloader.dataset.source, 'source')
             infos = [source.get_data_info(index) for index in range(len(source))]
             write_statistics(count_files(infos, nproc), str(options.data_root / 'source'))
-    progress.finish('data', f'{rendered} images rendered into {options.data_root}' if rendered
-                    else f'{options.data_root} is complete')
+    if rendered:
+        progress.finish('data', f'{rendered} images rendered into {options.data_root}')
+    else:
+        progress.skip('data', f'{options.data_root} is complete')
     if not (options.work_dir / _DATA_SECONDS).is_file():
         write_json(options.work_dir / _DATA_SECONDS, progress.seconds('data'))
 

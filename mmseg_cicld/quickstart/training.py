@@ -43,12 +43,14 @@ def quickstart_config(name: str, options: QuickstartOptions) -> Config:
 
 
 def set_iterations(cfg: Config, iterations: int) -> None:
-    """Changes the length of a training: schedules end with it, it validates six times and saves twelve times."""
-    cfg.train_cfg.update(max_iters=iterations, val_interval=max(1, iterations // 6))
+    """Changes the length of a training: schedules end with it; it draws four panels, validates six times, saves twelve."""
+    cfg.train_cfg.update(max_iters=iterations, val_interval=-(-iterations // 6))
     warm_up, decay = cfg.param_scheduler
     warm_up.end = decay.begin = min(warm_up.end, max(1, iterations // 10))
     decay.end = iterations
-    cfg.default_hooks.checkpoint.interval = max(1, iterations // 12)
+    cfg.default_hooks.checkpoint.interval = -(-iterations // 12)
+    for hook in cfg.get('custom_hooks', []):
+        hook.interval = -(-iterations // 4)
     cfg.default_hooks.logger.interval = max(1, min(cfg.default_hooks.logger.interval, iterations // 2))
 
 
@@ -67,7 +69,8 @@ def train(cfg: Config, start_from: Path | None, report: Callable[[int, int], Non
     cfg.resume = any(folder.glob('iter_*.pth'))
     cfg.load_from = None if cfg.resume or start_from is None else str(start_from)
     runner = AdaptationRunner.from_cfg(cfg)
-    runner.register_hook(_RecordingHook(folder, report), priority='LOW')
+    # Before the hook that draws panels, which takes the step that both have asked for.
+    runner.register_hook(_RecordingHook(folder, report), priority='HIGH')
     runner.train()
     return folder / f'iter_{cfg.train_cfg.max_iters}.pth'
 
@@ -94,8 +97,8 @@ class _RecordingHook(Hook):
             self._save()
         self._report(runner.iter + 1, runner.max_iters)
         if self.is_last_train_iter(runner):
-            kept, runner.model.kept_step = runner.model.kept_step, None
-            np.savez_compressed(self._folder / LAST_STEP, **{name: part.numpy() for name, part in kept.items()})
+            kept = {name: part.numpy() for name, part in runner.model.kept_step.items()}
+            np.savez_compressed(self._folder / LAST_STEP, **kept)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._curves['miou'][str(runner.iter)] = float(metrics['mIoU'])

@@ -71,7 +71,7 @@ def _header(summary: Mapping) -> str:
 
 def _numbers(summary: Mapping) -> str:
     source, adapted = summary['source_only_miou'], summary['adapted_miou']
-    gain = adapted - source
+    gain = round(adapted, 1) - round(source, 1)  # What a reader who subtracts the shown numbers gets.
     cards = [('source', f'{source:.1f}', 'mIoU, source-only (%)'), ('adapted', f'{adapted:.1f}', 'mIoU, adapted (%)'),
              ('gain' if gain > 0 else 'loss', f'{gain:+.1f}', 'points from adaptation')]
     return '<div class="numbers">' + ''.join(

@@ -1,5 +1,6 @@
 """Weights by address and hash: loads safely, checks what came, and says what to change when nothing comes."""
 import hashlib
+import http.client
 import re
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import torch
 from mmengine.logging import print_log
 from mmengine.model.weight_init import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
-from mmengine.runner import load_state_dict
 from mmengine.runner.checkpoint import get_external_models
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.hub import download_url_to_file, get_dir
 
@@ -51,7 +52,11 @@ class VerifiedPretrained:
         state = self._read(path)
         self._check_names(state, module)
         print_log(f'{self.key}: weights of {self.checkpoint}', logger='current')
-        load_state_dict(module, state, strict=False, logger='current')
+        # strict=False: names have been checked, and what is listed in `unused` may be left over.
+        module.load_state_dict(state, strict=False)
+        for part in module.modules():  # mmengine would initialise the parts once more, after this
+            if part is not module and hasattr(part, 'init_weights'):
+                part.is_init = True
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=f'VerifiedPretrained: {self.checkpoint}')
 
@@ -67,7 +72,7 @@ class VerifiedPretrained:
             print_log(f'{self.key}: downloading {address} to {path}', logger='current')
             try:
                 download_url_to_file(address, str(path))
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError, http.client.HTTPException) as error:
                 raise self._error(f'cannot download {address} ({type(error).__name__}: {error})') from error
         return path
 
@@ -96,7 +101,6 @@ class VerifiedPretrained:
     def _read(self, path: Path) -> dict[str, Tensor]:
         try:
             if path.suffix == '.safetensors':
-                from safetensors.torch import load_file
                 content = load_file(path)
             else:
                 content = torch.load(path, map_location='cpu', weights_only=True)

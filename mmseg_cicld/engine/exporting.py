@@ -1,0 +1,148 @@
+"""Plain mmseg configs and weights from adaptation checkpoints: no teacher, no objectives, no training parts."""
+import copy
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..models.backbones.mit_variants import MIT_VARIANTS
+from ..models.checkpoint_names import reference_to_ours
+from .checkpoint_reading import CheckpointError
+from .checkpoint_writing import write_checkpoint
+
+PREFIXES = dict(student='student.', teacher='teacher.network.')
+PUBLISHED_PREFIXES = dict(student=r'^(module\.)?model\.(module\.)?', teacher=r'^(module\.)?ema_model\.(module\.)?')
+_KEPT_KEYS = ('default_scope', 'env_cfg', 'vis_backends', 'visualizer', 'log_processor', 'log_level', 'test_pipeline',
+              'val_dataloader', 'val_evaluator', 'val_cfg', 'test_dataloader', 'test_evaluator', 'test_cfg')
+
+
+def select_network(state: Mapping[str, Tensor], network: str, path: str | Path) -> dict[str, Tensor]:
+    """Returns the tensors of student or teacher of a training checkpoint, without their prefix.
+
+    Raises:
+        CheckpointError: If the checkpoint has no such network.
+    """
+    prefix = PREFIXES[network]
+    found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    if not found:
+        raise CheckpointError(path, f'holds no {network} (no tensor named {prefix}...); it has: {_starts(state)}')
+    return found
+
+
+def select_published_network(state: Mapping[str, Tensor], network: str, path: str | Path) -> dict[str, Tensor]:
+    """Returns student or teacher of a checkpoint of the published DAFormer, by the names of mmseg 1.x.
+
+    Raises:
+        CheckpointError: If the checkpoint has no such network.
+        CheckpointNameError: If a tensor has a name that cannot be mapped.
+    """
+    pattern = re.compile(PUBLISHED_PREFIXES[network])
+    found = {pattern.sub('', name): tensor for name, tensor in state.items() if pattern.match(name)}
+    if not found:
+        raise CheckpointError(path, f'holds no {network} of a published DAFormer training (no tensor that matches '
+                                    f'{pattern.pattern}); it has: {_starts(state)}')
+    return reference_to_ours(found)
+
+
+def plain_config(config: Config) -> Config:
+    """Returns what inference and evaluation need of a training config, with stock mmseg parts where they exist.
+
+    ``FusedMixVisionTransformer`` becomes mmseg's ``MixVisionTransformer``, which has the same tensors; its norm constants
+    are 1e-6 throughout, which moves logits by about 1e-6 relative. ``custom_imports`` stays only if a part of this package
+    (``DAFormerHead``, ...) is left.
+    """
+    model = copy.deepcopy(config.model.get('segmentor', config.model))
+    _drop_initialisation(model)
+    model.backbone = _stock_backbone(model.backbone)
+    kept = {key: copy.deepcopy(config[key]) for key in _KEPT_KEYS if key in config}
+    for name in ('val_dataloader', 'val_evaluator', 'val_cfg'):  # the strict loading of training-time validation
+        if name.replace('val', 'test') in kept:
+            kept[name] = copy.deepcopy(kept[name.replace('val', 'test')])
+    plain = Config(dict(kept, model=model))
+    if any(_is_ours(kind) for kind in _types(plain._cfg_dict)):
+        plain.custom_imports = dict(imports=['mmseg_cicld'], allow_failed_imports=False)
+    return plain
+
+
+def check_weights_fit(config: Config, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Loads the weights into the network of a plain config; every tensor has to be used once.
+
+    Raises:
+        CheckpointError: If names or shapes differ; the message names them.
+    """
+    model = MODELS.build(config.model)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        details = ' '.join(str(error).split())
+        raise CheckpointError(path, f'does not fit the config {config.filename or ""}: {details}') from error
+
+
+def write_segmentor(folder: str | Path, config: Config, state: Mapping[str, Tensor], dataset_meta: dict) -> list[Path]:
+    """Writes ``segmentor.py``, ``segmentor.pth`` and ``segmentor.safetensors``.
+
+    Args:
+        folder: Output folder.
+        config: Of :func:`plain_config`.
+        state: Tensors of the segmentor.
+        dataset_meta: Classes and palette, which travel in the pth file for mmseg's inference tools.
+
+    Returns:
+        The three files.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    files = [folder / f'segmentor.{ending}' for ending in ('py', 'pth', 'safetensors')]
+    config.dump(files[0])
+    meta = {key: dataset_meta[key] for key in ('classes', 'palette') if dataset_meta.get(key) is not None}
+    write_checkpoint(dict(meta=dict(dataset_meta=meta), state_dict=state), files[1])
+    save_file(state, files[2])
+    return files
+
+
+def _starts(state: Mapping[str, Tensor]) -> str:
+    return ', '.join(sorted({name.split('.')[0] for name in state})[:8])
+
+
+def _drop_initialisation(part: dict) -> None:
+    for key in ('init_cfg', 'pretrained'):
+        part.pop(key, None)
+    for value in part.values():
+        if isinstance(value, dict):
+            _drop_initialisation(value)
+
+
+def _stock_backbone(backbone: ConfigDict) -> ConfigDict:
+    if backbone.type != 'FusedMixVisionTransformer':
+        return backbone
+    backbone = copy.deepcopy(backbone)
+    variant = backbone.pop('variant', None)
+    if variant is not None:
+        backbone.update(embed_dims=MIT_VARIANTS[variant].embed_dims, num_layers=MIT_VARIANTS[variant].num_layers)
+    backbone.pop('with_cp', None)
+    stock = ConfigDict(num_stages=4, num_heads=(1, 2, 5, 8), patch_sizes=(7, 3, 3, 3), strides=(4, 2, 2, 2),
+                       sr_ratios=(8, 4, 2, 1), out_indices=(0, 1, 2, 3), mlp_ratio=4, qkv_bias=True,
+                       norm_cfg=dict(type='LN', eps=1e-6))
+    stock.update(backbone)
+    return ConfigDict(stock, type='MixVisionTransformer')
+
+
+def _types(part: object) -> list[str]:
+    if isinstance(part, dict):
+        own = [part['type']] if isinstance(part.get('type'), str) else []
+        return own + [kind for value in part.values() for kind in _types(value)]
+    return [kind for value in part for kind in _types(value)] if isinstance(part, (list, tuple)) else []
+
+
+def _is_ours(kind: str) -> bool:
+    for registry in (MODELS, DATASETS, TRANSFORMS, METRICS):
+        found = registry.get(kind)
+        if found is not None:
+            return found.__module__.startswith('mmseg_cicld')
+    return False

@@ -1,0 +1,112 @@
+"""Exported networks run in stock mmseg and predict what the trained network predicts; published names are mapped."""
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+from mmseg.registry import MODELS
+from safetensors.torch import load_file
+
+from mmseg_cicld.models.checkpoint_names import ours_to_reference
+
+ROOT = Path(__file__).parents[2]
+TINY = '''
+_base_ = ['{root}/configs/{method}.py']
+model = dict(segmentor=dict(
+    backbone=dict(_delete_=True, type='FusedMixVisionTransformer', embed_dims=8, num_layers=(1, 1, 1, 1)),
+    decode_head={head}))
+'''
+HEADS = dict(
+    daformer="dict(in_channels=[8, 16, 40, 64], channels=16, decoder_params=dict(embed_dims=16))",
+    segformer="dict(_delete_=True, type='SegformerHead', in_channels=[8, 16, 40, 64], in_index=[0, 1, 2, 3], "
+              "channels=16, num_classes=19, dropout_ratio=0.1, norm_cfg=dict(type='BN'), align_corners=False, "
+              "loss_decode=dict(type='CrossEntropyLoss'))")
+METHOD = 'daformer/daformer_mit-b5_1xb2-40k_gta2cityscapes-512x512'
+
+
+def run(tool: str, *args) -> subprocess.CompletedProcess:
+    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools/model_converters' / tool), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment())
+
+
+def environment() -> dict[str, str]:
+    import os
+    return dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+
+
+def training(folder: Path, head: str):
+    """Writes config and checkpoint of a training with a tiny network; returns both and the model."""
+    config_file = folder / f'{head}.py'
+    config_file.write_text(TINY.format(root=ROOT, method=METHOD, head=HEADS[head]))
+    config = Config.fromfile(config_file)
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    for tensor in model.state_dict().values():  # apart from its initialisation, and teacher apart from student
+        if tensor.is_floating_point():
+            tensor.add_(0.1 * torch.rand_like(tensor))
+    checkpoint = folder / 'iter_1.pth'
+    meta = dict(dataset_meta=dict(classes=tuple(f'class {i}' for i in range(19)),
+                                  palette=[[i, i, i] for i in range(19)]))
+    torch.save(dict(meta=meta, state_dict=model.state_dict()), checkpoint)
+    return config_file, checkpoint, model.eval()
+
+
+@pytest.mark.parametrize('network', ['student', 'teacher'])
+@pytest.mark.parametrize('head', sorted(HEADS))
+def test_export_runs_in_stock_mmseg(tmp_path, head, network):
+    config_file, checkpoint, model = training(tmp_path, head)
+    done = run('export_segmentor.py', config_file, checkpoint, tmp_path / 'out', '--network', network)
+    assert done.returncode == 0, done.stderr
+    config = Config.fromfile(tmp_path / 'out/segmentor.py')
+    assert config.model.type == 'EncoderDecoder'
+    assert config.model.backbone.type == 'MixVisionTransformer'
+    assert ('custom_imports' in config) == (head == 'daformer')
+    plain = init_model(config, str(tmp_path / 'out/segmentor.pth'), device='cpu')
+    assert plain.dataset_meta['classes'][3] == 'class 3'
+    trained = model.student if network == 'student' else model.teacher.network.eval()
+    weights = load_file(tmp_path / 'out/segmentor.safetensors')
+    assert set(weights) == set(trained.state_dict())
+    assert all(torch.equal(weights[name], tensor) for name, tensor in trained.state_dict().items())
+    images = torch.randn(1, 3, 64, 96)
+    # mmseg's norm layers use 1e-6 where the published network has 1e-5.
+    torch.testing.assert_close(plain(images), trained(images), rtol=2e-3, atol=2e-3)
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    assert inference_model(plain, image).pred_sem_seg.data.shape == (1, 64, 96)
+
+
+def test_export_runs_in_the_inferencer(tmp_path):
+    config_file, checkpoint, _ = training(tmp_path, 'segformer')
+    assert run('export_segmentor.py', config_file, checkpoint, tmp_path / 'out').returncode == 0
+    inferencer = MMSegInferencer(str(tmp_path / 'out/segmentor.py'), weights=str(tmp_path / 'out/segmentor.pth'),
+                                 device='cpu')
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    assert inferencer(image, show=False)['predictions'].shape == (64, 96)
+
+
+def test_published_names_come_back_as_ours(tmp_path):
+    config_file, _, model = training(tmp_path, 'daformer')
+    published = {f'model.{name}': tensor for name, tensor in ours_to_reference(model.student.state_dict()).items()}
+    published |= {f'ema_model.{name}': tensor + 1 for name, tensor in
+                  ours_to_reference(model.student.state_dict()).items()}
+    torch.save(dict(meta=dict(iter=40000), state_dict=published), tmp_path / 'published.pth')
+    done = run('published_daformer.py', config_file, tmp_path / 'published.pth', tmp_path / 'out')
+    assert done.returncode == 0, done.stderr
+    weights = torch.load(tmp_path / 'out/segmentor.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.student.state_dict().items())
+
+
+def test_wrong_files_are_named(tmp_path):
+    config_file, checkpoint, model = training(tmp_path, 'daformer')
+    done = run('published_daformer.py', config_file, checkpoint, tmp_path / 'out')
+    assert done.returncode == 1 and 'holds no student of a published DAFormer training' in done.stderr
+    state = {name: tensor for name, tensor in model.state_dict().items() if 'conv_seg.bias' not in name}
+    torch.save(dict(state_dict=state), tmp_path / 'cut.pth')
+    done = run('export_segmentor.py', config_file, tmp_path / 'cut.pth', tmp_path / 'out')
+    assert done.returncode == 1 and 'conv_seg.bias' in done.stderr and 'cut.pth' in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/setup_env.sh --tests
+processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1
-# A file stays in one process, since its tests share what they have prepared.
-exec .venv/bin/python -m pytest --numprocesses "${TEST_PROCESSES:-$(nproc)}" --dist loadfile "$@"
+# A file stays in one process, since its tests share what they have prepared. A test that hangs fails.
+exec .venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --timeout 300 "$@"

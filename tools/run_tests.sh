@@ -11,4 +11,5 @@ processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1
 # A file stays in one process, since its tests share what they have prepared. A test that hangs fails.
-exec .venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --timeout 300 "$@"
+exec .venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --timeout 300 \
+    --timeout-method thread "$@"

@@ -11,6 +11,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
+from mmseg_cicld.datasets import check_num_classes
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ('source_only', 'dacs', 'daformer', 'quickstart')
 CONFIGS = [path for folder in FOLDERS for path in sorted((ROOT / 'configs' / folder).glob('*.py'))
@@ -66,6 +68,20 @@ def test_imports_the_package_once_and_resumes_exactly(path):
     assert config.runner_type == 'AdaptationRunner'
     assert config.train_cfg.type == 'ExactResumeTrainLoop'
     assert config.train_dataloader.sampler.type == 'KeyedInfiniteSampler'
+
+
+def test_number_of_classes_of_own_data_follows_from_its_list(tmp_path):
+    config = Config.fromfile(ROOT / 'configs/own_data/dacs_mit-b0_1xb2-40k_own-512x512.py')
+    (tmp_path / 'classes.txt').write_text('field\nwater\nroof\n')
+    for dataset in (config.train_dataloader.dataset.source, config.train_dataloader.dataset.target,
+                    config.val_dataloader.dataset, config.test_dataloader.dataset):
+        dataset.metainfo = dict(classes=str(tmp_path / 'classes.txt'))
+    init_default_scope('mmseg')
+    assert check_num_classes(config) == 3
+    shrink(config.model.segmentor)
+    model = MODELS.build(config.model).train()
+    log = model.train_step(synthetic_batch(2, 3), build_optim_wrapper(model, config.optim_wrapper))
+    assert model.student.decode_head.num_classes == 3 and math.isfinite(log['loss'])
 
 
 def test_model_index_names_files_that_are_there():

@@ -1,4 +1,4 @@
-"""Every command of the README runs, in order, in a folder that looks like a fresh clone."""
+"""Every command of the README and of the pages in docs runs, in order, in a folder that looks like a fresh clone."""
 import os
 import socket
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from readme_commands import Block, read_blocks
 from shell_commands import ROOT, environment, run
 
-README = ROOT / 'README.md'
-BLOCKS = read_blocks(README)
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+BLOCKS = [(page, block) for page in PAGES for block in read_blocks(page)]
 OWN = ('.git', 'data', 'work_dirs', 'build', 'dist')  # what commands write is written to the folder of the test
 
 
@@ -22,7 +22,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize('block', [pytest.param(block, id=f'line-{block.line}') for block in BLOCKS if not block.skip])
+@pytest.mark.parametrize('block', [pytest.param(block, id=f'{page.name}-line-{block.line}')
+                                   for page, block in BLOCKS if not block.skip])
 def test_commands_run(block: Block, clone: Path):
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
@@ -31,14 +32,16 @@ def test_commands_run(block: Block, clone: Path):
 
 
 def test_only_what_no_test_machine_has_is_left_out():
-    skipped = [block for block in BLOCKS if block.skip]
-    assert all(block.skip.startswith(('needs a container engine', 'needs SLURM')) for block in skipped)
+    skipped = [block for _, block in BLOCKS if block.skip]
+    reasons = ('needs a container engine', 'needs SLURM', 'needs a published checkpoint')
+    assert all(block.skip.startswith(reasons) for block in skipped)
     assert len(skipped) < len(BLOCKS) / 2
 
 
-def test_linked_files_exist():
-    for target in _links(README.read_text(encoding='utf-8')):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_linked_files_exist(page):
+    for target in _links(page.read_text(encoding='utf-8')):
+        assert (page.parent / target).exists(), target
 
 
 def _links(text: str) -> list[str]:

@@ -33,7 +33,7 @@ def test_commands_run(block: Block, clone: Path):
 
 def test_only_what_no_test_machine_has_is_left_out():
     skipped = [block for _, block in BLOCKS if block.skip]
-    reasons = ('needs a container engine', 'needs SLURM', 'needs a published checkpoint')
+    reasons = ('needs a container engine', 'needs a GPU', 'needs SLURM', 'needs a published checkpoint')
     assert all(block.skip.startswith(reasons) for block in skipped)
     assert len(skipped) < len(BLOCKS) / 2
 

@@ -85,13 +85,25 @@ class AdaptationRunner(Runner):
 
     def train(self) -> nn.Module:
         """Audits the data, trains, and lets hooks release what they hold (signal handlers) however training ends."""
-        if self.cfg.get('label_audit') is not None and is_main_process():
-            for report in audit_train_datasets(self.cfg, **self.cfg.label_audit):
-                self.logger.info(report.table())
+        if self.cfg.get('label_audit') is not None:
+            self._audit_data()
         try:
             return super().train()
         finally:
             self.call_hook('release')
+
+    def _audit_data(self) -> None:
+        problem: list[ValueError | None] = [None]
+        if is_main_process():
+            try:
+                for report in audit_train_datasets(self.cfg, **self.cfg.label_audit):
+                    self.logger.info(report.table())
+            except ValueError as error:
+                problem = [error]
+        # All processes stop together: one that went on would wait for the others for ever.
+        broadcast_object_list(problem)
+        if problem[0] is not None:
+            raise problem[0]
 
     def load_or_resume(self) -> None:
         """Loads ``load_from``, or resumes from it or from the newest valid checkpoint of ``work_dir``."""

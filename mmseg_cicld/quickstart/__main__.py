@@ -14,10 +14,11 @@ def parse_args() -> QuickstartOptions:
     parser = argparse.ArgumentParser(
         prog='quickstart', description='Trains a small segmentor on rendered source images and adapts it to unlabelled '
         'target images. Running it again continues where it was stopped and reuses what is finished.')
-    parser.add_argument('--work-dir', type=Path, default=defaults.work_dir, help='output folder (default: %(default)s)')
+    parser.add_argument('--work-dir', type=Path, default=defaults.work_dir,
+                        help='output folder (default: %(default)s)')
     parser.add_argument('--data-root', type=Path, default=defaults.data_root,
                         help='folder of the street set, rendered if absent (default: %(default)s)')
-    for name, text in dict(images='training images of each domain', source_iters='iterations of the source-only training',
+    for name, text in dict(images='training images of each domain', source_iters='iterations of the source training',
                            adapt_iters='iterations of the adaptation', seed='seed of both trainings').items():
         parser.add_argument('--' + name.replace('_', '-'), type=int, default=getattr(defaults, name), metavar='N',
                             help=f'{text} (default: %(default)s)')

@@ -48,7 +48,7 @@ class Progress:
         self._last_print = float('-inf')
 
     def update(self, name: str, done: int, total: int, unit: str) -> None:
-        """Shows how far a stage is; speed is measured from the first update on, since starting takes time of its own."""
+        """Shows how far a stage is; speed is measured from the first update on, since starting takes time too."""
         stage, now = self._stages[name], self._clock()
         if stage.done == 0:
             stage.first, stage.first_update = done, now
@@ -57,7 +57,8 @@ class Progress:
             self._last_print = now
             bar = '#' * round(_BAR * done / total)
             self._print(f'{self._head(name)} [{bar:.<{_BAR}}] {done}/{total} {unit}, '
-                        f'{_clock_text(self._stage_left(stage))} left, whole quick start {self.remaining()} left', end=False)
+                        f'{_clock_text(self._stage_left(stage))} left, '
+                        f'whole quick start {self.remaining()} left', end=False)
 
     def finish(self, name: str, result: str) -> None:
         """Ends a stage."""

@@ -37,10 +37,12 @@ def write_quickstart_report(options: QuickstartOptions, summary: dict, source_fo
                             predictions: Sequence[ImageRow], mixes: Sequence[ImageRow]) -> None:
     """Writes the report; the curves of the adaptation begin where those of the source-only training end."""
     curves = {name: {'source-only': read_curve(source_folder, name),
-                     'adapted': read_curve(adapt_folder, name, offset=options.source_iters)} for name in ('loss', 'miou')}
+                     'adapted': read_curve(adapt_folder, name, offset=options.source_iters)}
+              for name in ('loss', 'miou')}
     curves['miou']['adapted'] = curves['miou']['source-only'][-1:] + curves['miou']['adapted']
     meta = CityscapesDataset.METAINFO
-    write_report(options.work_dir / REPORT, summary, curves, predictions, mixes, dict(zip(meta['classes'], meta['palette'])))
+    palette = dict(zip(meta['classes'], meta['palette']))
+    write_report(options.work_dir / REPORT, summary, curves, predictions, mixes, palette)
 
 
 def _versions() -> dict[str, str]:

@@ -70,7 +70,8 @@ def _data_stage(options: QuickstartOptions, progress: Progress) -> None:
         raise OptionsChanged(f'{error} The folder is --data-root.') from error
     if not (options.data_root / 'source' / STATS_FILE).is_file():
         with _console_to(options.work_dir / _LOG):
-            source = build_without_pipeline(quickstart_config(SOURCE_CONFIG, options).train_dataloader.dataset.source, 'source')
+            cfg = quickstart_config(SOURCE_CONFIG, options)
+            source = build_without_pipeline(cfg.train_dataloader.dataset.source, 'source')
             infos = [source.get_data_info(index) for index in range(len(source))]
             write_statistics(count_files(infos, nproc), str(options.data_root / 'source'))
     if rendered:

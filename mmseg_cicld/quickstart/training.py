@@ -28,8 +28,8 @@ def quickstart_config(name: str, options: QuickstartOptions) -> Config:
     folders = [package.parent / 'configs', package / '.mim' / 'configs']
     path = next((folder / 'quickstart' / f'{name}.py' for folder in folders if (folder / 'quickstart').is_dir()), None)
     if path is None:
-        raise FileNotFoundError(f'the configs are in none of {[str(folder) for folder in folders]}: install the package '
-                                'again, or run from a clone of the repository')
+        raise FileNotFoundError(f'the configs are in none of {[str(folder) for folder in folders]}: install the '
+                                'package again, or run from a clone of the repository')
     cfg = Config.fromfile(path)
     train = cfg.train_dataloader.dataset
     for dataset in filter(None, (train.source, train.target, cfg.val_dataloader.dataset, cfg.test_dataloader.dataset)):
@@ -43,7 +43,7 @@ def quickstart_config(name: str, options: QuickstartOptions) -> Config:
 
 
 def set_iterations(cfg: Config, iterations: int) -> None:
-    """Changes the length of a training: schedules end with it; it draws four panels, validates six times, saves twelve."""
+    """Changes the length of a training; it draws four panels, validates six times and saves twelve times."""
     cfg.train_cfg.update(max_iters=iterations, val_interval=-(-iterations // 6))
     warm_up, decay = cfg.param_scheduler
     warm_up.end = decay.begin = min(warm_up.end, max(1, iterations // 10))

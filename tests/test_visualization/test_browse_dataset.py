@@ -26,7 +26,8 @@ def browse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 def test_pictures_of_the_mixed_batches_of_chosen_iterations(shrunk_config, browse, tmp_path):
     browse(shrunk_config('adapt_street'), '--number', '2', '--first', '3')
-    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['iteration_000003.png', 'iteration_000004.png']
+    names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert names == ['iteration_000003.png', 'iteration_000004.png']
     assert cv2.imread(str(tmp_path / 'out/iteration_000003.png')).shape[1] > 5 * 200, 'five tiles a row'
 
 

@@ -12,7 +12,8 @@ from mmseg_cicld.visualization import ImageRow, write_report
 VOID = {'meta', 'img'}
 SUMMARY = dict(source_only_miou=21.34, adapted_miou=30.04, seed=3, seconds=700.5, device='CPU & friends',
                versions={'torch': '2.13.0'},
-               per_class={'road': dict(source_only=80.0, adapted=90.4), 'train': dict(source_only=None, adapted=float('nan'))})
+               per_class={'road': dict(source_only=80.0, adapted=90.4),
+                          'train': dict(source_only=None, adapted=float('nan'))})
 CURVES = dict(miou={'source-only': [(0, 1.0), (100, 21.3)], 'adapted': [(100, 21.3), (200, 30.0)]},
               loss={'source-only': [(10, 3.0), (100, float('nan'))], 'adapted': []})
 PICTURE = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -59,14 +60,16 @@ def test_the_page_is_well_formed(page):
 
 
 def test_nothing_is_fetched(page):
-    addresses = [value for _, attrs in page.tags for key, value in attrs.items() if key in ('src', 'href', 'xlink:href')]
+    addresses = [value for _, attrs in page.tags for key, value in attrs.items()
+                 if key in ('src', 'href', 'xlink:href')]
     assert addresses and all(address.startswith('data:') for address in addresses)
     assert not {'script', 'link', 'iframe'} & {tag for tag, _ in page.tags}
     assert 'url(' not in page.text and '@import' not in page.text and 'http' not in page.text
 
 
 def test_headline_numbers_classes_and_versions_are_there(page):
-    for text in ('21.3', '30.0', '+8.7', 'road', '80 → 90', '– → –', '2.13.0', '700.50', 'CPU & friends', 'pseudo-label'):
+    for text in ('21.3', '30.0', '+8.7', 'road', '80 → 90', '– → –', '2.13.0', '700.50', 'CPU & friends',
+                 'pseudo-label'):
         assert text in page.text, text
 
 
@@ -89,8 +92,8 @@ def test_curves_and_bars_show_the_values(page):
     assert [line['class'] for line in lines] == ['source', 'adapted', 'source', 'adapted']
     first, last = (tuple(map(float, point.split(','))) for point in lines[1]['points'].split())
     assert last[0] > first[0] and last[1] < first[1], 'later is further right, better is higher up'
-    bars = {attrs['class']: float(attrs['width']) for tag, attrs in page.tags if tag == 'rect' and attrs['class'] != 'swatch'
-            and float(attrs['width'])}
+    bars = {attrs['class']: float(attrs['width']) for tag, attrs in page.tags
+            if tag == 'rect' and attrs['class'] != 'swatch' and float(attrs['width'])}
     assert bars['adapted'] / bars['source'] == pytest.approx(90.4 / 80, rel=0.01)
 
 

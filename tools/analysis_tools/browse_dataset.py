@@ -34,7 +34,8 @@ def parse_args() -> argparse.Namespace:
                         help='folder of the pictures (default: %(default)s)')
     parser.add_argument('--number', type=int, default=5, help='number of iterations to draw (default: %(default)s)')
     parser.add_argument('--first', type=int, default=0, help='first iteration to draw (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='KEY=VALUE changes of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+                        help='KEY=VALUE changes of the config')
     args = parser.parse_args()
     if args.number < 1 or args.first < 0:
         parser.error(f'--number {args.number} --first {args.first}: give at least 1 and at least 0')
@@ -64,7 +65,8 @@ def read_batch(dataset: UDADataset, streams: KeyedStreams, iteration: int, batch
     return parts
 
 
-def add_mix(parts: dict[str, torch.Tensor], streams: KeyedStreams, iteration: int, augmentation: StrongAugmentation) -> None:
+def add_mix(parts: dict[str, torch.Tensor], streams: KeyedStreams, iteration: int,
+            augmentation: StrongAugmentation) -> None:
     """Adds the ClassMix images that a training makes of the batch in this iteration."""
     def uniform(name: str, *key: int, size: int | None = None) -> np.ndarray | float:
         return streams.uniform(f'mix.{name}', iteration, *key, size=size)
@@ -73,7 +75,8 @@ def add_mix(parts: dict[str, torch.Tensor], streams: KeyedStreams, iteration: in
     scores_BK = torch.from_numpy(np.stack([uniform('classes', index, size=NUM_IDS) for index in indices]))
     mask_BHW = mix_masks(labels_BHW, choose_classes(present_ids(labels_BHW), scores_BK))
     mixed = class_mix(mask_BHW, (parts['source_image'].float(), labels_BHW),
-                      (parts['target_image'].float(), torch.full_like(labels_BHW, IGNORE), torch.zeros(labels_BHW.shape)))
+                      (parts['target_image'].float(), torch.full_like(labels_BHW, IGNORE),
+                        torch.zeros(labels_BHW.shape)))
     # Augmentation commutes with the network's normalisation, so it may work on 8-bit values.
     images = augmentation(mixed.images_BCHW, (torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)), uniform, indices)
     parts.update(mixed_image=images.round().clamp(0, 255).to(torch.uint8), mixed_label=mixed.labels_BHW)

@@ -63,7 +63,8 @@ def _data_stage(options: QuickstartOptions, progress: Progress) -> None:
             progress.update('data', int(found[1]), int(found[2]), 'images')
 
     counts = StreetCounts(options.images, max(1, options.images // 8), options.images, max(2, options.images // 4))
-    nproc = len(os.sched_getaffinity(0))
+    # A few images are done before further processes have started.
+    nproc = len(os.sched_getaffinity(0)) if options.images >= 100 else 1
     try:
         rendered = render_street_set(options.data_root, counts, nproc=nproc, report=report)
     except ValueError as error:

@@ -72,6 +72,16 @@ class ClassMixEMA(BaseModel):
         """The network that validates and predicts."""
         return self.student if self.evaluate == 'student' else self.teacher.network
 
+    @property
+    def out_channels(self) -> int:
+        """Channels of the logits, which mmseg's test time augmentation asks for."""
+        return self.evaluated.out_channels
+
+    @property
+    def decode_head(self) -> nn.Module:
+        """Head of the evaluated network, asked for likewise."""
+        return self.evaluated.decode_head
+
     def init_weights(self) -> None:
         """Initialises the student; teacher and frozen networks start as its copies."""
         self.student.init_weights()

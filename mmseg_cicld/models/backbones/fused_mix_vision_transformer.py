@@ -101,7 +101,8 @@ class FusedMixVisionTransformer(MixVisionTransformer):
     """MiT with fused attention and the norm constants of the published SegFormer and DAFormer implementations.
 
     The published implementations use eps 1e-5 in the norms of the patch embeddings and of the spatial reduction,
-    and 1e-6 everywhere else; mmseg's own class uses 1e-6 everywhere, which moves logits by about 1e-6.
+    and 1e-6 everywhere else; mmseg's own class uses 1e-6 everywhere, which moves DAFormer's logits by
+    2e-5 (B0) to 5e-5 (B5) where they are about 3.
 
     Args:
         variant: A size of :data:`MIT_VARIANTS` (``'b0'`` to ``'b5'``), in place of ``embed_dims`` and

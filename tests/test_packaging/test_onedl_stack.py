@@ -6,6 +6,7 @@ import pytest
 from shell_commands import ROOT, SHRUNK, environment, render_tiny_street, run
 
 PYTHON = ROOT / '.venv-onedl' / 'bin' / 'python'
+pytestmark = pytest.mark.timeout(1200)  # the first run makes an environment
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -184,5 +184,11 @@ def _map(frames: list[_Frame], work: Callable[[_Frame], None], nproc: int) -> It
     if nproc == 1:
         yield from map(work, frames)
         return
-    with ProcessPoolExecutor(nproc, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(work, frames, chunksize=4)
+    # Set before the processes start: changed in a forked one, OpenCV waits for threads that only its parent has.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ProcessPoolExecutor(nproc) as pool:
+            yield from pool.map(work, frames, chunksize=4)
+    finally:
+        cv2.setNumThreads(threads)

@@ -1,72 +1,19 @@
 # GTA5 -> Cityscapes: source 1914x1052 -> 1280x704, target 2048x1024 -> 1024x512.
 # Data: python tools/dataset_converters/gta.py data/gta
 #       python tools/dataset_converters/cityscapes.py data/cityscapes
-crop_size = (512, 512)
+_base_ = ['./parts/to_cityscapes-512x512.py', './parts/score.py']
 
 source_pipeline = [
     dict(type='LoadImageStrictly'),
     dict(type='LoadLabelStrictly'),
     dict(type='Resize', scale=(1280, 720), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomCrop', crop_size={{_base_.crop_size}}, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackUDAInputs')
 ]
-target_pipeline = [  # target labels are never used in training
-    dict(type='LoadImageStrictly'),
-    dict(type='Resize', scale=(1024, 512), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackUDAInputs')
-]
-# Labels are loaded after Resize: scores are computed at the resolution of the label files.
-val_pipeline = [
-    dict(type='LoadImageStrictly'),
-    dict(type='Resize', scale=(1024, 512), keep_ratio=True),
-    dict(type='LoadLabelStrictly'),
-    dict(type='PackSegInputs')
-]
-# The same with mmseg's own transforms, which init_model and MMSegInferencer look for by name.
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(1024, 512), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
-]
-
 source_train = dict(
     type='GTADataset',
     data_root='data/gta',
     data_prefix=dict(img_path='images', seg_map_path='labels'),
     pipeline=source_pipeline)
-target_train = dict(
-    type='CityscapesDataset',
-    data_root='data/cityscapes',
-    data_prefix=dict(img_path='leftImg8bit/train'),
-    pipeline=target_pipeline)
-target_val = dict(
-    type='CityscapesDataset',
-    data_root='data/cityscapes',
-    data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-    pipeline=val_pipeline)
-
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='KeyedInfiniteSampler'),
-    dataset=dict(type='UDADataset', source=source_train, target=target_train))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=target_val)
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(target_val, pipeline=test_pipeline))
-
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
+train_dataloader = dict(dataset=dict(source=source_train))

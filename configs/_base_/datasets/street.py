@@ -1,5 +1,7 @@
 # The rendered two-domain street set of the quick start (19 Cityscapes classes, images of 256 x 128).
 # Made by: python tools/dataset_converters/render_street_set.py data/street
+_base_ = ['./parts/loaders.py', './parts/score.py']
+
 crop_size = (128, 128)
 
 source_pipeline = [
@@ -44,24 +46,6 @@ target_val = dict(
     data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
     pipeline=val_pipeline)
 
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='KeyedInfiniteSampler'),
-    dataset=dict(type='UDADataset', source=source_train, target=target_train))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=target_val)
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(target_val, pipeline=test_pipeline))
-
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
+train_dataloader = dict(num_workers=2, dataset=dict(source=source_train, target=target_train))
+val_dataloader = dict(num_workers=2, dataset=target_val)
+test_dataloader = dict(num_workers=2, dataset=dict(target_val, pipeline=test_pipeline))

@@ -1,15 +1,7 @@
 # DeepLabV2 (Chen et al., TPAMI 2018) with its four dilations, on ResNet-101, stride 8.
-norm_cfg = dict(type='BN', requires_grad=True)
+_base_ = ['./parts/segmentor.py']
+
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512)),
     backbone=dict(
         type='ResNetV1c',
         depth=101,
@@ -17,7 +9,7 @@ model = dict(
         out_indices=(0, 1, 2, 3),
         dilations=(1, 1, 2, 4),
         strides=(1, 2, 1, 1),
-        norm_cfg=norm_cfg,
+        norm_cfg={{_base_.norm_cfg}},
         norm_eval=False,
         style='pytorch',
         contract_dilation=True,
@@ -30,6 +22,4 @@ model = dict(
         dilations=(6, 12, 18, 24),
         num_classes=19,
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)))

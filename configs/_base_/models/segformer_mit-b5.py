@@ -1,34 +1,12 @@
 # SegFormer (Xie et al., NeurIPS 2021): MiT-B5 and mmseg's MLP head.
-norm_cfg = dict(type='BN', requires_grad=True)
+_base_ = ['./parts/mit-b5.py']
+
 model = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512)),
-    backbone=dict(
-        type='FusedMixVisionTransformer',
-        variant='b5',
-        drop_path_rate=0.1,
-        # ImageNet-1k weights, NVIDIA Source Code License: research and evaluation only, not for commercial use.
-        # Another variant: model.segmentor.backbone.variant and the weights of mit_variants.py go together.
-        init_cfg=dict(
-            type='VerifiedPretrained',
-            checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/'
-            'mit_b5_20220624-658746d9.pth')),
     decode_head=dict(
         type='SegformerHead',
-        in_channels=[64, 128, 320, 512],
-        in_index=[0, 1, 2, 3],
         channels=256,
         dropout_ratio=0.1,
         num_classes=19,
-        norm_cfg=norm_cfg,
+        norm_cfg={{_base_.norm_cfg}},
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)))

@@ -20,7 +20,16 @@ SIZES = {
     'synthia2cityscapes-512x512.py': ((760, 1280), (760, 1280), (1024, 2048), (512, 1024)),
     'cityscapes2acdc-512x512.py': ((1024, 2048), (512, 1024), (1080, 1920), (540, 960)),
     'cityscapes2darkzurich-512x512.py': ((1024, 2048), (512, 1024), (1080, 1920), (540, 960)),
+    'gta2cityscapes-1024x1024.py': ((1052, 1914), (1407, 2560), (1024, 2048), (1024, 2048)),
+    'synthia2cityscapes-1024x1024.py': ((760, 1280), (1520, 2560), (1024, 2048), (1024, 2048)),
+    'cityscapes2acdc-1024x1024.py': ((1024, 2048), (1024, 2048), (1080, 1920), (1080, 1920)),
+    'cityscapes2darkzurich-1024x1024.py': ((1024, 2048), (1024, 2048), (1080, 1920), (1080, 1920)),
 }
+
+
+def crop_side(name: str) -> int:
+    """The published crop is a square whose side stands in the name of the config."""
+    return 1024 if '1024x1024' in name else 512
 
 
 def write_data(dataset: dict, root: Path, hw: tuple[int, int]) -> None:
@@ -57,7 +66,7 @@ def load(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_config_gives_batches(load, name):
-    sizes = ((96, 160), (128, 256)) if name.startswith(('street', 'own')) else ((256, 300), (256, 300))
+    sizes = ((96, 160), (128, 256)) if name.startswith(('street', 'own')) else ((288, 320), (288, 320))
     config = load(name, *sizes)
     model = dict(type='EncoderDecoder', decode_head=dict())
     config.model = Config(model)._cfg_dict
@@ -68,30 +77,49 @@ def test_config_gives_batches(load, name):
     item = dataset[next(iter(sampler))]
     assert ('target' in item) == ('source-only' not in name)
     for part in item.values():
-        assert part['inputs'].dtype == torch.uint8 and max(part['inputs'].shape[1:]) <= 512
+        assert part['inputs'].dtype == torch.uint8 and max(part['inputs'].shape[1:]) <= crop_side(name)
     METRICS.build(config.val_evaluator), METRICS.build(config.test_evaluator)
 
 
 @pytest.mark.parametrize('name', SIZES)
 def test_published_sizes(load, name):
     source_hw, source_resized, target_hw, target_resized = SIZES[name]
+    crop_size = (crop_side(name), crop_side(name))
     config = load(name, source_hw, target_hw)
     uda = config.train_dataloader.dataset
     assert config.train_dataloader.batch_size == 2
-    assert config.crop_size == (512, 512)
+    assert config.crop_size == crop_size
     for part, resized, ratio in ((uda.source, source_resized, 0.75), (uda.target, target_resized, 1.0)):
         steps = {step['type']: step for step in part.pipeline}
         dataset = DATASETS.build(dict(part, pipeline=part.pipeline[:[*steps].index('Resize') + 1]))
         assert dataset[0]['img'].shape[:2] == resized
-        assert steps['RandomCrop'].crop_size == (512, 512)
+        assert steps['RandomCrop'].crop_size == crop_size
         assert steps['RandomCrop'].get('cat_max_ratio', 1.0) == ratio
         assert steps['RandomFlip'].prob == 0.5 and 'PhotoMetricDistortion' not in steps
     item = DATASETS.build(uda)[DrawKey(0, 0)]
-    assert item['source']['inputs'].shape == item['target']['inputs'].shape == (3, 512, 512)
+    assert item['source']['inputs'].shape == item['target']['inputs'].shape == (3, *crop_size)
     for part in (config.val_dataloader.dataset, config.test_dataloader.dataset):
         sample = DATASETS.build(part)[0]
         assert sample['inputs'].shape[1:] == target_resized
         assert sample['data_samples'].gt_sem_seg.data.shape[1:] == target_hw
+
+
+@pytest.mark.parametrize('name', ['gta2cityscapes-1024x1024.py', 'synthia2cityscapes-1024x1024.py'])
+def test_pseudo_labels_stay_off_the_margins_of_cityscapes(load, name):
+    config = load(name, (64, 64), (1024, 2048))
+    target = config.train_dataloader.dataset.target
+    target.pipeline = [step for step in target.pipeline if step.type not in ('RandomCrop', 'RandomFlip')]
+    mask = DATASETS.build(target)[0]['data_samples'].valid_pseudo_mask.data
+    expected = torch.zeros(1, 1024, 2048, dtype=torch.uint8)
+    expected[:, 30:-240, 30:-30] = 1
+    assert torch.equal(mask, expected)
+
+
+@pytest.mark.parametrize('name', ['cityscapes2acdc-1024x1024.py', 'cityscapes2darkzurich-1024x1024.py'])
+def test_pseudo_labels_of_adverse_conditions_have_no_margins(load, name):
+    config = load(name, (64, 64), (108, 192))
+    item = DATASETS.build(config.train_dataloader.dataset.target)[0]
+    assert 'valid_pseudo_mask' not in item['data_samples']
 
 
 def test_validation_and_test_data_give_the_same(load):

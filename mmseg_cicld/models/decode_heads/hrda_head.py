@@ -1,0 +1,177 @@
+"""Fusion of context and detail predictions by scale attention (HRDA, Hoyer et al., ECCV 2022, section 3.2).
+
+Shape suffixes: B images, C classes, h and w size of the context prediction, H and W size of the detail prediction.
+"""
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import accuracy
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ..crop_box import MultiScaleFeatures, average_windows
+from .daformer_head import DAFormerHead
+
+
+class ScaleLogits(NamedTuple):
+    """Fused logits [B, C, H, W], attention-weighted context logits [B, C, h, w], detail logits of the windows."""
+
+    fused_BCHW: Tensor
+    context_BChw: Tensor
+    detail: Tensor
+
+
+@MODELS.register_module()
+class HRDAHead(BaseDecodeHead):
+    """Runs one single-scale head on context and on detail features and fuses both by a learned attention.
+
+    The attention is predicted from the context features, one map a class or one for all. Outside the detail windows
+    it is zero, so that the context prediction is used there. All further keys are those of the single-scale head.
+
+    Args:
+        single_scale_head: Registry name of the head, such as ``'DAFormerHead'``, ``'DLV2Head'``, ``'SegformerHead'``.
+        attention_classwise: One attention map a class instead of one for all.
+        attention_embed_dim: Width of the attention network of a DAFormerHead. Other heads' attention networks are
+            copies of the head.
+        fixed_attention: Share of the detail prediction in [0, 1] in place of a learned attention.
+        hr_loss_weight: Share of the loss on the detail prediction, 0.1 in the published configs.
+        lr_loss_weight: Share of the loss on the context prediction.
+        **kwargs: Keys of the single-scale head; ``loss_decode`` is used for all three predictions.
+
+    Raises:
+        ValueError: If ``align_corners`` is set, or shares are out of [0, 1].
+    """
+
+    def __init__(self, single_scale_head: str, *, attention_classwise: bool = True, attention_embed_dim: int = 256,
+                 fixed_attention: float | None = None, hr_loss_weight: float = 0.0, lr_loss_weight: float = 0.0,
+                 sampler: dict | None = None, init_cfg: dict | None = None, **kwargs) -> None:
+        _check(kwargs.get('align_corners', False), hr_loss_weight, lr_loss_weight, fixed_attention)
+        head = MODELS.build(dict(kwargs, type=single_scale_head))
+        super().__init__(
+            in_channels=kwargs['in_channels'], channels=head.channels, num_classes=head.num_classes,
+            out_channels=head.out_channels, threshold=head.threshold, in_index=head.in_index,
+            input_transform=head.input_transform, ignore_index=head.ignore_index, dropout_ratio=0, sampler=sampler,
+            loss_decode=kwargs.get('loss_decode', dict(type='CrossEntropyLoss')), init_cfg=init_cfg or [])
+        del self.conv_seg
+        self.hr_loss_weight, self.lr_loss_weight = hr_loss_weight, lr_loss_weight
+        self.fixed_attention = fixed_attention
+        self.head = head
+        if fixed_attention is None:
+            maps = head.out_channels if attention_classwise else 1
+            self.scale_attention = _build_attention(head, kwargs, maps, attention_embed_dim)
+
+    def forward(self, inputs: MultiScaleFeatures) -> Tensor:
+        """Returns fused logits [B, C, H, W] at the resolution of the detail prediction."""
+        return self.scale_logits(inputs).fused_BCHW
+
+    def scale_logits(self, inputs: MultiScaleFeatures) -> ScaleLogits:
+        """Predicts both scales and fuses them. Context goes first: the head's batch norms see both."""
+        context_BChw = self.head(inputs.context)
+        detail = self._detail(inputs)
+        attention = self._attention(inputs, context_BChw)
+        context_BChw = (1 - attention) * context_BChw
+        canvas_BCHW = self._canvas(detail, inputs)
+        size = canvas_BCHW.shape[2:]
+        fused_BCHW = _resized(attention, size) * canvas_BCHW + _resized(context_BChw, size)
+        return ScaleLogits(fused_BCHW, context_BChw, detail)
+
+    def _detail(self, inputs: MultiScaleFeatures) -> Tensor:
+        if self.training and len(inputs.detail) > 1:
+            # Batch norms have to see all windows at once.
+            levels = tuple(torch.cat(level) for level in zip(*inputs.detail))
+            return self.head(levels)
+        return torch.cat([self.head(chunk) for chunk in inputs.detail])
+
+    def _attention(self, inputs: MultiScaleFeatures, context_BChw: Tensor) -> Tensor:
+        if self.fixed_attention is None:
+            attention = torch.sigmoid(self.scale_attention(inputs.context))
+        else:
+            attention = torch.full_like(context_BChw, self.fixed_attention)
+        if len(inputs.windows) == 1 and inputs.windows[0].size != inputs.size:
+            size = tuple(attention.shape[2:])
+            mask = attention.new_zeros(1, 1, *size)
+            inputs.windows[0].scaled(of=inputs.size, to=size).crop(mask).fill_(1)
+            attention = attention * mask
+        return attention
+
+    def _canvas(self, detail: Tensor, inputs: MultiScaleFeatures) -> Tensor:
+        stride = inputs.windows[0].size[0] // detail.shape[2]
+        sides = [side for window in inputs.windows for side in window] + list(inputs.size)
+        if any(side % stride for side in sides):
+            raise ValueError(
+                f'the head predicts every {stride} pixels, but the detail windows lie at other places in an image of '
+                f'size {inputs.size}: make model.segmentor.crop_coord_divisible, hr_crop_size and the crop size of the '
+                f'training pipeline multiples of {stride}')
+        size = (inputs.size[0] // stride, inputs.size[1] // stride)
+        windows = [window.scaled(of=inputs.size, to=size) for window in inputs.windows]
+        # Half precision is too coarse to average in.
+        detail = detail.float() if detail.dtype in (torch.float16, torch.bfloat16) else detail
+        return average_windows(detail.chunk(len(windows)), windows, size)
+
+    def loss(self, inputs: MultiScaleFeatures, batch_data_samples: Sequence[SegDataSample],
+             train_cfg: dict | None) -> dict[str, Tensor]:
+        """Computes the losses of the fused and, where they have a share, of the single predictions.
+
+        Args:
+            inputs: Features with a single window.
+            batch_data_samples: Samples with labels.
+            train_cfg: Unused, as in mmseg.
+        """
+        logits = self.scale_logits(inputs)
+        labels_B1HW = self._stack_batch_gt(batch_data_samples)
+        fused_BCHW = _resized(logits.fused_BCHW, labels_B1HW.shape[2:])
+        weights_BHW = None if self.sampler is None else self.sampler.sample(fused_BCHW, labels_B1HW)
+        losses = self._losses(fused_BCHW, labels_B1HW, weights_BHW, 1 - self.lr_loss_weight - self.hr_loss_weight)
+        if self.lr_loss_weight:
+            context = self._losses(logits.context_BChw, labels_B1HW, weights_BHW, self.lr_loss_weight)
+            losses.update({f'lr.{key}': value for key, value in context.items()})
+        if self.hr_loss_weight:
+            crop = inputs.windows[0].crop
+            weights = None if weights_BHW is None else crop(weights_BHW)
+            detail = self._losses(logits.detail, crop(labels_B1HW), weights, self.hr_loss_weight)
+            losses.update({f'hr.{key}': value for key, value in detail.items()})
+        return losses
+
+    def _losses(self, logits: Tensor, labels_B1HW: Tensor, weights_BHW: Tensor | None,
+                share: float) -> dict[str, Tensor]:
+        logits, labels_BHW = _resized(logits, labels_B1HW.shape[2:]), labels_B1HW[:, 0]
+        functions = self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]
+        losses: dict[str, Tensor] = {}
+        for function in functions:
+            value = share * function(logits, labels_BHW, weight=weights_BHW, ignore_index=self.ignore_index)
+            losses[function.loss_name] = losses.get(function.loss_name, 0) + value
+        losses['acc_seg'] = accuracy(logits, labels_BHW, ignore_index=self.ignore_index)
+        return losses
+
+
+def _build_attention(head: BaseDecodeHead, kwargs: dict, maps: int, width: int) -> BaseModule:
+    """Builds a network like the head; DAFormer's context-aware fusion becomes a 1x1 convolution in it."""
+    config = dict(copy.deepcopy(kwargs), type=type(head), num_classes=maps, out_channels=maps, threshold=0.5)
+    if isinstance(head, DAFormerHead):
+        params = dict(config['decoder_params'], embed_dims=width)
+        fusion = params['fusion_cfg']
+        if fusion['type'] == 'aspp':
+            params['fusion_cfg'] = dict(type='conv', kernel_size=1, act_cfg=dict(type='ReLU'),
+                                        norm_cfg=fusion['norm_cfg'])
+        config.update(channels=width, decoder_params=params)
+    return MODELS.build(config)
+
+
+def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return maps if maps.shape[2:] == tuple(size) else resize(maps, size=size, mode='bilinear', align_corners=False)
+
+
+def _check(align_corners: bool, hr_share: float, lr_share: float, fixed_attention: float | None) -> None:
+    if align_corners:
+        raise ValueError('decode_head.align_corners must be False for HRDAHead')
+    if min(hr_share, lr_share) < 0 or hr_share + lr_share > 1:
+        raise ValueError(f'decode_head.hr_loss_weight={hr_share} and lr_loss_weight={lr_share} are shares of the loss: '
+                         'neither may be negative, their sum at most 1')
+    if fixed_attention is not None and not 0 <= fixed_attention <= 1:
+        raise ValueError(f'decode_head.fixed_attention is {fixed_attention}, allowed are None and values in [0, 1]')

@@ -1,0 +1,4 @@
+"""Segmentors beside those of mmseg."""
+from .hrda import HRDAEncoderDecoder
+
+__all__ = ['HRDAEncoderDecoder']

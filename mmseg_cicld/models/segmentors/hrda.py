@@ -1,0 +1,174 @@
+"""A segmentor that sees the whole image coarsely and parts of it in detail (HRDA, Hoyer et al., ECCV 2022).
+
+Shape suffixes: B images, C channels, H and W height and width.
+"""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..crop_box import CropBox, MultiScaleFeatures, average_windows, random_crop_box, sliding_windows
+from ..decode_heads.hrda_head import HRDAHead
+
+
+@MODELS.register_module()
+class HRDAEncoderDecoder(EncoderDecoder):
+    """Context at a small scale, detail at full scale: a random crop in training, sliding windows in inference.
+
+    A training crop comes with the call: as ``crop_box`` in the metainfo of the data samples, one for the whole batch.
+    Where it is missing (supervised training without :class:`ClassMixEMA`), it is drawn from torch's global stream.
+
+    Args:
+        scales: Two scales of which the larger is 1; (1, 0.5) as published.
+        hr_crop_size: Height and width of the detail crop in training and of the windows in inference, in pixels.
+        crop_coord_divisible: Grid of the crop offsets in pixels. Images are padded to a multiple of it in inference;
+            in training their size has to be one.
+        hr_slide_inference: Detail in inference from windows; otherwise from the whole image at once.
+        hr_slide_overlapping: Windows overlap by half.
+        window_chunk: At most so many windows go through the network at once, which caps the memory of inference and
+            of the teacher; None for all.
+        **kwargs: As for mmseg's ``EncoderDecoder``. ``decode_head`` is an :class:`HRDAHead`.
+            ``test_cfg.batched_slide=True`` stacks the outer windows of ``mode='slide'`` too.
+
+    Raises:
+        TypeError: If the decode head is not an HRDAHead.
+        ValueError: If a value is out of its range.
+    """
+
+    def __init__(self, *, hr_crop_size: Sequence[int], scales: Sequence[float] = (1, 0.5),
+                 crop_coord_divisible: int = 8, hr_slide_inference: bool = True, hr_slide_overlapping: bool = True,
+                 window_chunk: int | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(self.decode_head, HRDAHead):
+            raise TypeError(f'decode_head is a {type(self.decode_head).__name__}; HRDAEncoderDecoder needs '
+                            "decode_head=dict(type='HRDAHead', single_scale_head=..., ...)")
+        self.context_scale = _context_scale(scales)
+        self.hr_crop_size, self.crop_coord_divisible = tuple(hr_crop_size), crop_coord_divisible
+        if any(side % crop_coord_divisible for side in self.hr_crop_size):
+            raise ValueError(f'hr_crop_size={self.hr_crop_size} must be a multiple of crop_coord_divisible='
+                             f'{crop_coord_divisible}')
+        if window_chunk is not None and window_chunk < 1:
+            raise ValueError(f'window_chunk is {window_chunk}, allowed are None and numbers from 1 on')
+        self.hr_slide_inference, self.hr_slide_overlapping = hr_slide_inference, hr_slide_overlapping
+        self.window_chunk = window_chunk
+
+    def draw_crop_box(self, size: tuple[int, int], draws: Sequence[float]) -> CropBox:
+        """Places a detail crop for one training forward.
+
+        Args:
+            size: Height and width of the training images.
+            draws: Two numbers in [0, 1).
+
+        Raises:
+            ValueError: If the images are smaller than the crop or not divisible as needed.
+        """
+        if size[0] < self.hr_crop_size[0] or size[1] < self.hr_crop_size[1]:
+            raise ValueError(f'training images of size {size} are smaller than hr_crop_size={self.hr_crop_size}: lower '
+                             'hr_crop_size of the segmentor or raise the crop size of the training pipelines')
+        if any(side % self.crop_coord_divisible for side in size):
+            raise ValueError(f'training images of size {size} are no multiple of crop_coord_divisible='
+                             f'{self.crop_coord_divisible}: change the crop size of the training pipelines')
+        return random_crop_box(size, self.hr_crop_size, self.crop_coord_divisible, draws)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Returns the features of the whole image at the context scale, finest first."""
+        size = [int(side * self.context_scale) for side in inputs.shape[2:]]
+        with torch.no_grad():
+            inputs = inputs if self.context_scale == 1 else resize(
+                inputs, size=size, mode='bilinear', align_corners=False)
+        return super().extract_feat(inputs)
+
+    def extract_scales(self, inputs: Tensor, windows: Sequence[CropBox]) -> MultiScaleFeatures:
+        """Returns context features and the detail features of windows; inputs [B, C, H, W] are normalised images."""
+        context = self.extract_feat(inputs)
+        chunk = self.window_chunk or len(windows)
+        if chunk < len(windows):
+            self._refuse_batch_norm()
+        detail = []
+        for start in range(0, len(windows), chunk):
+            crops = torch.cat([window.crop(inputs) for window in windows[start:start + chunk]])
+            detail.append(tuple(super(HRDAEncoderDecoder, self).extract_feat(crops)))
+        return MultiScaleFeatures(tuple(context), tuple(detail), tuple(windows), tuple(inputs.shape[2:]))
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
+        """Computes the losses of one training forward with the crop box that the data samples carry."""
+        window = self._crop_box([sample.metainfo for sample in data_samples])
+        if window is None:
+            window = self.draw_crop_box(tuple(inputs.shape[2:]), torch.rand(2).tolist())
+        features = self.extract_scales(inputs, [window])
+        losses = self._decode_head_forward_train(features, data_samples)
+        if self.with_auxiliary_head:
+            losses.update(self._auxiliary_head_forward_train(features.context, data_samples))
+        return losses
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Returns logits at the size of the images.
+
+        Args:
+            inputs: Normalised images [B, C, H, W].
+            batch_img_metas: Metainfo; a ``crop_box`` in it restricts the detail to that crop, as in training.
+        """
+        window = self._crop_box(batch_img_metas)
+        padded = self._padded(inputs)
+        windows = self._windows(tuple(padded.shape[2:])) if window is None else [window]
+        logits = self.decode_head(self.extract_scales(padded, windows))
+        if padded is not inputs:
+            logits = resize(logits, size=padded.shape[2:], mode='bilinear', align_corners=False)
+            logits = logits[:, :, :inputs.shape[2], :inputs.shape[3]]
+        return self.decode_head.predict_by_feat(logits, batch_img_metas)
+
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Averages the logits of windows of ``test_cfg.crop_size``, each with context and detail of its own."""
+        size = tuple(inputs.shape[2:])
+        windows = sliding_windows(size, tuple(self.test_cfg.crop_size), tuple(self.test_cfg.stride))
+        together = len(windows) if self.test_cfg.get('batched_slide', False) else 1
+        together = min(together, self.window_chunk or together)
+        meta = dict(batch_img_metas[0], img_shape=torch.Size(windows[0].size))
+        parts: list[Tensor] = []
+        for start in range(0, len(windows), together):
+            crops = torch.cat([window.crop(inputs) for window in windows[start:start + together]])
+            parts += self.encode_decode(crops, [meta] * len(crops)).split(len(inputs))
+        return average_windows(parts, windows, size)
+
+    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
+        padded = self._padded(inputs)
+        return self.decode_head(self.extract_scales(padded, self._windows(tuple(padded.shape[2:]))))
+
+    def _windows(self, size: tuple[int, int]) -> tuple[CropBox, ...]:
+        if not self.hr_slide_inference:
+            return sliding_windows(size, size, size)
+        divisor = 2 if self.hr_slide_overlapping else 1
+        stride = tuple(side // divisor for side in self.hr_crop_size)
+        return sliding_windows(size, self.hr_crop_size, stride)
+
+    def _padded(self, inputs: Tensor) -> Tensor:
+        bottom, right = (-side % self.crop_coord_divisible for side in inputs.shape[2:])
+        return F.pad(inputs, (0, right, 0, bottom), mode='replicate') if bottom or right else inputs
+
+    @staticmethod
+    def _crop_box(metas: Sequence[dict]) -> CropBox | None:
+        boxes = {meta.get('crop_box') for meta in metas}
+        if len(boxes) != 1:
+            raise ValueError(f'the images of a batch carry different crop boxes {sorted(map(str, boxes))}; '
+                             'HRDAEncoderDecoder takes one for the whole batch')
+        return boxes.pop()
+
+    def _refuse_batch_norm(self) -> None:
+        normed = [self.backbone] + ([self.neck] if self.with_neck else [])
+        if any(isinstance(module, _BatchNorm) and module.training for part in normed for module in part.modules()):
+            raise ValueError(
+                f'window_chunk={self.window_chunk} would split the batch that the batch norms of the '
+                f'{type(self.backbone).__name__} take their statistics from: set model.segmentor.window_chunk=None')
+
+
+def _context_scale(scales: Sequence[float]) -> float:
+    scales = sorted(scales)
+    if len(scales) != 2 or scales[0] <= 0 or scales[1] != 1:
+        raise ValueError(f'scales={scales}: HRDAEncoderDecoder takes two, the context in (0, 1] and the detail, which is 1')
+    return scales[0]

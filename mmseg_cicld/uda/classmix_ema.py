@@ -66,6 +66,8 @@ class ClassMixEMA(BaseModel):
         self._check()
         for objective in self.objectives:
             objective.attach(student)
+        # An objective may have a teacher of its own; all of them follow the student in the same way.
+        self._teachers = [module for module in self.modules() if isinstance(module, EMATeacher)]
 
     @property
     def evaluated(self) -> nn.Module:
@@ -129,8 +131,9 @@ class ClassMixEMA(BaseModel):
 
     def _update_teacher(self) -> None:
         # Gradient accumulation: the teacher follows the optimiser's updates, not the iterations.
-        if self.teacher is not None and self._counts['teacher_updates'] == self._counts['updates']:
-            self.teacher.update(self.student, self._counts['updates'])
+        if self._teachers and self._counts['teacher_updates'] == self._counts['updates']:
+            for teacher in self._teachers:
+                teacher.update(self.student, self._counts['updates'])
             self._count('teacher_updates')
 
     def _context(self, data: dict) -> StepContext:

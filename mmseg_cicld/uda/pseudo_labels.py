@@ -27,7 +27,7 @@ class PseudoLabelRule:
     in the published implementation). It is computed before margins are taken out.
 
     Args:
-        threshold: Confidence in [0, 1].
+        threshold: Confidence in [0, 1]; None weighs all pixels 1.
         ignore_top: Rows at the top of the crop that get weight 0.
         ignore_bottom: Rows at the bottom of the crop that get weight 0 (the bonnet of the recording car).
 
@@ -35,13 +35,13 @@ class PseudoLabelRule:
         ValueError: If a value is out of its range.
     """
 
-    threshold: float = 0.968
+    threshold: float | None = 0.968
     ignore_top: int = 0
     ignore_bottom: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f'threshold of the pseudo-labels is {self.threshold}, allowed are values in [0, 1]')
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f'threshold of the pseudo-labels is {self.threshold}, allowed are values in [0, 1] and None')
         if self.ignore_top < 0 or self.ignore_bottom < 0:
             raise ValueError(f'ignore_top={self.ignore_top}, ignore_bottom={self.ignore_bottom}: rows to ignore '
                              'cannot be negative')
@@ -59,15 +59,20 @@ class PseudoLabelRule:
         """
         self._check(logits_BCHW.shape[2], valid_B1HW)
         confidence_BHW, labels_BHW = logits_BCHW.softmax(dim=1).max(dim=1)
-        counts = (confidence_BHW >= self.threshold).sum(dtype=logits_BCHW.dtype)
-        all_reduce(counts)
-        share = counts / (labels_BHW.numel() * get_world_size())
+        share = self._confident_share(confidence_BHW)
         weights_BHW = share.expand(labels_BHW.shape).clone()
         weights_BHW[:, :self.ignore_top] = 0
         weights_BHW[:, labels_BHW.shape[1] - self.ignore_bottom:] = 0
         if valid_B1HW is not None:
             weights_BHW = weights_BHW * valid_B1HW[:, 0].to(weights_BHW.dtype)
         return PseudoLabels(labels_BHW, weights_BHW, share)
+
+    def _confident_share(self, confidence_BHW: Tensor) -> Tensor:
+        if self.threshold is None:
+            return confidence_BHW.new_ones(())
+        counts = (confidence_BHW >= self.threshold).sum(dtype=confidence_BHW.dtype)
+        all_reduce(counts)
+        return counts / (confidence_BHW.numel() * get_world_size())
 
     def _check(self, height: int, valid_B1HW: Tensor | None) -> None:
         margins = self.ignore_top + self.ignore_bottom

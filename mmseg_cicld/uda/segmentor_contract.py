@@ -2,7 +2,7 @@
 
 Shape suffixes: B images, C channels or classes, H and W input height and width, h and w feature height and width.
 """
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -72,7 +72,8 @@ def num_classes(segmentor: nn.Module) -> int:
 def train_forward(segmentor: nn.Module,
                   images_BCHW: Tensor,
                   labels_BHW: Tensor,
-                  weights_BHW: Tensor | None = None) -> SegmentationOutput:
+                  weights_BHW: Tensor | None = None,
+                  crop_box: tuple | None = None) -> SegmentationOutput:
     """Runs one training forward and gives losses, logits and features of that same pass.
 
     Args:
@@ -80,8 +81,9 @@ def train_forward(segmentor: nn.Module,
         images_BCHW: Normalised float images.
         labels_BHW: int64 class ids, 255 = ignore.
         weights_BHW: Loss weight of each pixel in [0, 1]; all one if None.
+        crop_box: What :func:`draw_crop_box` gave for this forward.
     """
-    samples = [_data_sample(label_HW) for label_HW in labels_BHW]
+    samples = [_data_sample(label_HW, crop_box) for label_HW in labels_BHW]
     features: list[tuple[Tensor, ...]] = []
     source = segmentor.neck if getattr(segmentor, 'with_neck', False) else segmentor.backbone
     handle = source.register_forward_hook(lambda module, args, out: features.append(_as_tuple(out)))
@@ -93,11 +95,33 @@ def train_forward(segmentor: nn.Module,
     return SegmentationOutput(losses=losses, logits_BCHW=main_tap.logits_BCHW, features=features[0])
 
 
-def predict_logits(segmentor: nn.Module, images_BCHW: Tensor) -> Tensor:
-    """Returns the segmentor's logits, float [B, classes, H, W] at input resolution, in the mode it is in."""
+def draw_crop_box(segmentor: nn.Module, images_BCHW: Tensor, draws: Callable[[], Sequence[float]]) -> tuple | None:
+    """Places the crop that a segmentor looks at in detail in one training forward.
+
+    Args:
+        segmentor: An mmseg segmentor. One that trains on crops has a method ``draw_crop_box(size, draws)``.
+        images_BCHW: The images of the forward.
+        draws: Gives two numbers in [0, 1).
+
+    Returns:
+        The box, None for a segmentor that always looks at the whole image.
+    """
+    if not hasattr(segmentor, 'draw_crop_box'):
+        return None
+    return segmentor.draw_crop_box(tuple(images_BCHW.shape[2:]), draws())
+
+
+def predict_logits(segmentor: nn.Module, images_BCHW: Tensor, crop_box: tuple | None = None) -> Tensor:
+    """Returns the segmentor's logits, float [B, classes, H, W] at input resolution, in the mode it is in.
+
+    Args:
+        segmentor: An mmseg segmentor.
+        images_BCHW: Normalised float images.
+        crop_box: What :func:`draw_crop_box` gave, None to see everything in detail.
+    """
     height, width = images_BCHW.shape[2:]
     meta = dict(img_shape=torch.Size((height, width)), pad_shape=torch.Size((height, width)),
-                ori_shape=torch.Size((height, width)), padding_size=[0, 0, 0, 0])
+                ori_shape=torch.Size((height, width)), padding_size=[0, 0, 0, 0], crop_box=crop_box)
     logits_BCHW = segmentor.encode_decode(images_BCHW, [meta] * len(images_BCHW))
     return logits_BCHW if logits_BCHW.dtype == torch.float64 else logits_BCHW.float()
 
@@ -119,9 +143,10 @@ def _as_tuple(features: Tensor | list[Tensor] | tuple[Tensor, ...]) -> tuple[Ten
     return (features, ) if isinstance(features, Tensor) else tuple(features)
 
 
-def _data_sample(label_HW: Tensor) -> SegDataSample:
+def _data_sample(label_HW: Tensor, crop_box: tuple | None) -> SegDataSample:
     shape = tuple(label_HW.shape)
-    return SegDataSample(gt_sem_seg=PixelData(data=label_HW[None]), metainfo=dict(img_shape=shape, ori_shape=shape))
+    return SegDataSample(gt_sem_seg=PixelData(data=label_HW[None]),
+                         metainfo=dict(img_shape=shape, ori_shape=shape, crop_box=crop_box))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..random_streams import KeyedStreams
 from .mixing import NUM_IDS, MixedBatch, choose_classes, class_mix, mix_masks, present_ids
 from .pseudo_labels import PseudoLabelRule, PseudoLabels
-from .segmentor_contract import SegmentationOutput, normalisation
+from .segmentor_contract import SegmentationOutput, draw_crop_box, normalisation, predict_logits, train_forward
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
 
@@ -56,15 +56,39 @@ class StepContext:
         self._teacher_logits: Tensor | None = None
         self._pseudo_labels: dict[PseudoLabelRule, PseudoLabels] = {}
         self._mixed: dict[tuple[PseudoLabelRule, StrongAugmentation], MixedBatch] = {}
+        self._shown: dict[str, Tensor] = {}
 
     @property
     def indices(self) -> range:
         """Index of each sample of this process in the batch of all processes; keys what is drawn for it."""
-        return range(get_rank(), get_rank() + get_world_size() * len(self.source.images_BCHW), get_world_size())
+        return self.sample_indices(len(self.source.images_BCHW))
+
+    def sample_indices(self, samples: int) -> range:
+        """The same for a batch of another number of samples."""
+        return range(get_rank(), get_rank() + get_world_size() * samples, get_world_size())
 
     def uniform(self, name: str, *key: int, size: int | tuple[int, ...] | None = None) -> np.ndarray | float:
         """Draws numbers in [0, 1) for this iteration, see :class:`KeyedStreams`."""
         return self._streams.uniform(name, self.iteration, *key, size=size)
+
+    def train_student(self, name: str, images_BCHW: Tensor, labels_BHW: Tensor,
+                      weights_BHW: Tensor | None = None) -> SegmentationOutput:
+        """Runs one training forward of the student, see :func:`train_forward`.
+
+        Args:
+            name: Name of the objective, keys what is drawn for this forward.
+            images_BCHW: Normalised float images.
+            labels_BHW: int64 class ids, 255 = ignore.
+            weights_BHW: Loss weight of each pixel in [0, 1]; all one if None.
+        """
+        return train_forward(self.student, images_BCHW, labels_BHW, weights_BHW, self._crop_box(name, images_BCHW))
+
+    def predict_student(self, name: str, images_BCHW: Tensor) -> Tensor:
+        """Returns the student's logits with gradient, float [B, classes, H, W]; ``name`` as above."""
+        return predict_logits(self.student, images_BCHW, self._crop_box(name, images_BCHW))
+
+    def _crop_box(self, name: str, images_BCHW: Tensor) -> tuple | None:
+        return draw_crop_box(self.student, images_BCHW, lambda: self.uniform(f'{name}.crop_box', size=2))
 
     @torch.no_grad()
     def pseudo_labels(self, rule: PseudoLabelRule) -> PseudoLabels:
@@ -99,6 +123,10 @@ class StepContext:
     def _mix_uniform(self, name: str, *key: int, size: int | None = None) -> np.ndarray | float:
         return self.uniform(f'mix.{name}', *key, size=size)
 
+    def show(self, name: str, images_BCHW: Tensor) -> None:
+        """Adds normalised images to :meth:`panel`."""
+        self._shown[name] = images_BCHW
+
     def panel(self) -> dict[str, Tensor]:
         """Returns what this step computed as CPU tensors for a picture; images are RGB uint8 [B, 3, H, W]."""
         parts = dict(source_image=self._picture(self.source.images_BCHW), source_label=self.source.labels_BHW)
@@ -109,6 +137,7 @@ class StepContext:
         for mixed in list(self._mixed.values())[:1]:
             parts.update(mixed_image=self._picture(mixed.images_BCHW), mixed_label=mixed.labels_BHW,
                          mixed_weight=mixed.weights_BHW)
+        parts.update({name: self._picture(images_BCHW) for name, images_BCHW in self._shown.items()})
         return {name: part.detach().cpu() for name, part in parts.items()}
 
     def _picture(self, images_BCHW: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ class StrongAugmentation:
                 raise ValueError(f'augmentation.{key} is {getattr(self, key)}, allowed are values in [0, 1]')
 
     def __call__(self, images_BCHW: Tensor, normalisation: tuple[Tensor, Tensor],
-                 uniform: Callable[..., np.ndarray | float], indices: Sequence[int]) -> Tensor:
+                 uniform: Callable[..., np.ndarray | float], indices: Sequence[int],
+                 order_and_blur_of_first: bool = False) -> Tensor:
         """Jitters and blurs a batch; the two coins are shared by the batch, all else is drawn for each image.
 
         Args:
@@ -49,26 +50,27 @@ class StrongAugmentation:
             normalisation: Mean and std [1, C, 1, 1] in units of 8-bit images.
             uniform: ``uniform(name, *key, size=...)`` draws numbers in [0, 1).
             indices: Index of each image over all processes, keys its draws.
+            order_and_blur_of_first: All images take the order of the operations and the blur of the first image.
         """
+        shared = [0] * len(indices) if order_and_blur_of_first else indices
         with torch.autocast(images_BCHW.device.type, enabled=False):
             # 1 - u < p rather than u > 1 - p: exact for the published thresholds 0.2 and 0.5.
             if 1 - uniform('jitter_coin') < self.jitter_probability:
-                images_BCHW = self._jitter(images_BCHW, normalisation, uniform, indices)
+                images_BCHW = self._jitter(images_BCHW, normalisation, uniform, indices, shared)
             if 1 - uniform('blur_coin') < self.blur_probability:
                 low, high = SIGMA_RANGE
-                sigmas = [low + (high - low) * float(uniform('blur_sigma', i)) for i in indices]
+                sigmas = [low + (high - low) * float(uniform('blur_sigma', i)) for i in shared]
                 images_BCHW = gaussian_blur(images_BCHW, sigmas)
         return images_BCHW
 
     def _jitter(self, images_BCHW: Tensor, normalisation: tuple[Tensor, Tensor], uniform: Callable,
-                indices: Sequence[int]) -> Tensor:
+                indices: Sequence[int], order_indices: Sequence[int]) -> Tensor:
         mean, std = normalisation
         colours_BCHW = (images_BCHW * std + mean) / 255
         jittered = []
-        for colours_CHW, index in zip(colours_BCHW, indices):
-            draws = np.asarray(uniform('jitter', index, size=8))
-            order = np.argsort(draws[:4])
-            factors = (2 * draws[4:] - 1) * self.jitter_strength + np.array([1, 1, 1, 0])
+        for colours_CHW, index, order_index in zip(colours_BCHW, indices, order_indices):
+            order = np.argsort(np.asarray(uniform('jitter', order_index, size=8))[:4])
+            factors = (2 * np.asarray(uniform('jitter', index, size=8))[4:] - 1) * self.jitter_strength + np.array([1, 1, 1, 0])
             jittered.append(colour_jitter(colours_CHW[None], order.tolist(), factors.tolist()))
         return (torch.cat(jittered) * 255 - mean) / std
 

@@ -1,8 +1,10 @@
 """Training signals, a file a method."""
 from .entropy_minimisation import EntropyMinimisation
+from .masked_consistency import MaskedConsistency
 from .objective import Objective
 from .output_adversarial import OutputSpaceAdversarial
 from .self_training import ClassMixSelfTraining
 from .source import SourceSupervision
 
-__all__ = ['ClassMixSelfTraining', 'EntropyMinimisation', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision']
+__all__ = ['ClassMixSelfTraining', 'EntropyMinimisation', 'MaskedConsistency', 'Objective', 'OutputSpaceAdversarial',
+           'SourceSupervision']

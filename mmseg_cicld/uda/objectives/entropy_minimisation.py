@@ -5,7 +5,6 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..segmentor_contract import predict_logits
 from ..step_context import StepContext
 from .objective import Objective
 
@@ -27,7 +26,7 @@ class EntropyMinimisation(Objective):
 
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the weighted entropy of the predictions on the target images."""
-        logits_BCHW = predict_logits(context.student, context.target.images_BCHW)
+        logits_BCHW = context.predict_student(self.name, context.target.images_BCHW)
         return dict(loss=self.weight * normalised_entropy(logits_BCHW))
 
 

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..segmentor_contract import num_classes, predict_logits
+from ..segmentor_contract import num_classes
 from ..step_context import StepContext
 from .objective import Objective
 
@@ -57,7 +57,7 @@ class OutputSpaceAdversarial(Objective):
             raise RuntimeError('OutputSpaceAdversarial needs the source predictions of SourceSupervision: put '
                                "dict(type='SourceSupervision') before it in model.objectives")
         source_BCHW = context.source_output.logits_BCHW.softmax(dim=1)
-        target_BCHW = predict_logits(context.student, context.target.images_BCHW).softmax(dim=1)
+        target_BCHW = context.predict_student(self.name, context.target.images_BCHW).softmax(dim=1)
         frozen = {key: value.detach() for key, value in self.discriminator.named_parameters()}
         return dict(
             loss_student=self.weight * self._judge(functional_call(self.discriminator, frozen, target_BCHW), SOURCE),

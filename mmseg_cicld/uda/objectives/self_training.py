@@ -3,7 +3,6 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..pseudo_labels import PseudoLabelRule
-from ..segmentor_contract import train_forward
 from ..step_context import StepContext
 from ..strong_augmentation import StrongAugmentation
 from .objective import Objective
@@ -33,5 +32,5 @@ class ClassMixSelfTraining(Objective):
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the losses on the mixed batch and logs the confident share of the pseudo-labels."""
         mixed = context.mixed(self.rule, self.augmentation)
-        output = train_forward(context.student, mixed.images_BCHW, mixed.labels_BHW, mixed.weights_BHW)
+        output = context.train_student(self.name, mixed.images_BCHW, mixed.labels_BHW, mixed.weights_BHW)
         return dict(output.losses, confident_share=context.pseudo_labels(self.rule).confident_share)

@@ -11,7 +11,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..segmentor_contract import IGNORE_INDEX, num_classes, train_forward
+from ..segmentor_contract import IGNORE_INDEX, num_classes
 from ..step_context import StepContext
 from .objective import Objective
 
@@ -40,7 +40,7 @@ class SourceSupervision(Objective):
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the segmentation losses and, from the features of the same forward, the feature distance."""
         images_BCHW, labels_BHW = context.source.images_BCHW, context.source.labels_BHW
-        output = train_forward(context.student, images_BCHW, labels_BHW)
+        output = context.train_student(self.name, images_BCHW, labels_BHW)
         losses = dict(output.losses)
         if self.feature_distance is not None:
             losses['loss_feature_distance'] = self.feature_distance(output.features[-1], images_BCHW, labels_BHW)

@@ -162,7 +162,8 @@ def test_contradicting_domains_are_refused(roots, change, words):
 
 def test_target_without_classes_is_welcome(roots):
     source, target = roots
-    UDADataset(folder_config(source), dict(folder_config(target, labelled=False), metainfo=None))
+    dataset = UDADataset(folder_config(source), dict(folder_config(target, labelled=False), metainfo=None))
+    assert dataset.metainfo['classes'] == ['road', 'car', 'sign'] and set(dataset[0]) == {'source', 'target'}
 
 
 def test_source_without_classes_is_refused(roots):

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from mmseg_cicld.datasets import check_num_classes
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ('source_only', 'dacs', 'daformer', 'quickstart')
+FOLDERS = ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'quickstart')
 CONFIGS = [path for folder in FOLDERS for path in sorted((ROOT / 'configs' / folder).glob('*.py'))
            if path.stem != 'small_segmentor']
 SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels
@@ -41,6 +41,9 @@ def shrink(segmentor: dict) -> None:
     elif segmentor.backbone.depth > 18:
         segmentor.backbone.update(depth=50, base_channels=4, stem_channels=4)
         head.in_channels = 128
+    if segmentor.type == 'HRDAEncoderDecoder':
+        segmentor.hr_crop_size = (SIZE[0] // 2, SIZE[1] // 2)
+        head.attention_embed_dim = 16
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)

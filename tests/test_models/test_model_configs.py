@@ -41,7 +41,7 @@ def test_model_config_gives_logits_of_every_class(name):
     model = build(name, **shallow).eval()
     with torch.no_grad():
         logits = model(torch.randn(1, 3, 64, 96), mode='tensor')
-    stride = 8 if name.startswith('deeplab') else 4
+    stride = 8 if 'deeplab' in name else 4
     assert logits.shape == (1, 19, 64 // stride, 96 // stride)
     assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
 
@@ -60,6 +60,9 @@ def test_published_parameter_counts():
     counts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
     assert counts['backbone'] == 81_443_008 and counts['decode_head'] == 3_712_275
     assert sum(p.numel() for p in build('deeplabv2red_r50-d8').decode_head.parameters()) == 700_454
+    hrda = build('hrda_daformer_sepaspp_mit-b5', variant=None, embed_dims=64, num_layers=(1, 1, 1, 1)).decode_head
+    assert sum(p.numel() for p in hrda.head.parameters()) == 3_712_275
+    assert sum(p.numel() for p in hrda.scale_attention.parameters()) == 530_707
 
 
 @pytest.mark.parametrize('schedule', ['adamw_poly_40k_mit', 'adamw_poly_40k_cnn', 'sgd_poly_40k'])

@@ -1,0 +1,15 @@
+# MIC with DAFormer, DAFormer network with MiT-B5, SYNTHIA to Cityscapes.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/daformer_sepaspp_mit-b5.py',
+    '../_base_/datasets/synthia2cityscapes-512x512.py',
+    '../_base_/uda/mic_daformer.py',
+    '../_base_/schedules/adamw_poly_40k_mit.py',
+]
+model = dict(
+    _delete_=True,
+    type='ClassMixEMA',
+    segmentor={{_base_.model}},
+    teacher={{_base_.teacher}},
+    objectives={{_base_.objectives}})
+train_dataloader = dict(dataset=dict(rare_class_sampling={{_base_.rare_class_sampling}}))

@@ -1,0 +1,15 @@
+# MIC with DAFormer, DeepLabV2 with ResNet-101, Cityscapes to ACDC.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/deeplabv2red_r101-d8.py',
+    '../_base_/datasets/cityscapes2acdc-512x512.py',
+    '../_base_/uda/mic_daformer.py',
+    '../_base_/schedules/adamw_poly_40k_cnn.py',
+]
+model = dict(
+    _delete_=True,
+    type='ClassMixEMA',
+    segmentor={{_base_.model}},
+    teacher={{_base_.teacher}},
+    objectives={{_base_.objectives}})
+train_dataloader = dict(dataset=dict(rare_class_sampling={{_base_.rare_class_sampling}}))

@@ -45,6 +45,9 @@ class FusedEfficientAttention(EfficientMultiheadAttention):
         weight, bias, channels = self.attn.in_proj_weight, self.attn.in_proj_bias, self.embed_dims
         if self.sr_ratio == 1:
             return F.linear(x_BNC, weight, bias).chunk(3, dim=-1)
+        if min(hw_shape) < self.sr_ratio:
+            raise ValueError(f'the images are too small for the encoder: {tuple(hw_shape)} tokens where attention '
+                             f'takes every {self.sr_ratio}th (sr_ratio={self.sr_ratio}); use larger images or crops')
         reduced_BMC = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x_BNC, hw_shape))))
         query_bias, memory_bias = (None, None) if bias is None else (bias[:channels], bias[channels:])
         query_BNC = F.linear(x_BNC, weight[:channels], query_bias)

@@ -73,6 +73,42 @@ def test_imports_the_package_once_and_resumes_exactly(path):
     assert config.train_dataloader.sampler.type == 'KeyedInfiniteSampler'
 
 
+# Crop side, momentum of the teacher, share of a rare class, rows without pseudo-labels, masked consistency.
+ROWS = dict(ignore_top=15, ignore_bottom=120)
+PUBLISHED = {
+    'source-only': (512, None, None, {}, None),
+    'dacs': (512, 0.99, None, {}, None),
+    'daformer': (512, 0.999, 0.5, ROWS, None),
+    'hrda': (1024, 0.999, 2.0, {}, None),
+    'mic-dacs': (512, 0.99, None, {}, dict(block=32)),
+    'mic-daformer': (512, 0.999, 0.5, ROWS, dict(block=32, **ROWS)),
+    'mic-hrda': (1024, 0.999, 2.0, {}, dict(block=64)),
+    'mic-hrda to adverse': (1024, 0.999, 2.0, {}, dict(block=64, images='both', augment=False)),
+}
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if path.parent.name != 'quickstart'],
+                         ids=lambda path: path.stem)
+def test_settings_are_the_published_ones(path):
+    config, method = Config.fromfile(path), path.stem.split('_')[0]
+    adverse = method == 'mic-hrda' and 'cityscapes2' in path.stem
+    side, momentum, share, rows, masked = PUBLISHED[method + ' to adverse' * adverse]
+    assert path.stem.endswith(f'{side}x{side}')
+    assert config.model.segmentor.data_preprocessor.size == config.crop_size == (side, side)
+    assert (config.model.segmentor.type == 'HRDAEncoderDecoder') == (side == 1024)
+    assert config.model.teacher == (momentum and dict(momentum=momentum))
+    rare = config.train_dataloader.dataset.get('rare_class_sampling')
+    assert rare == (share and dict(min_pixels=3000, class_temp=0.01, min_crop_ratio=share))
+    expected = [dict(type='SourceSupervision')]
+    if share:
+        expected[0].update(feature_distance=dict(weight=0.005, classes='things', min_ratio=0.75))
+    if momentum:
+        expected.append(dict(type='ClassMixSelfTraining', threshold=0.968, **rows))
+    if masked:
+        expected.append(dict(type='MaskedConsistency', ratio=0.7, threshold=0.968, **masked))
+    assert config.model.objectives == expected
+
+
 def test_number_of_classes_of_own_data_follows_from_its_list(tmp_path):
     config = Config.fromfile(ROOT / 'configs/own_data/dacs_mit-b0_1xb2-40k_own-512x512.py')
     (tmp_path / 'classes.txt').write_text('field\nwater\nroof\n')

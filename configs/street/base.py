@@ -1,5 +1,5 @@
 # What the four methods share: the small network of the quick start, whose source-only weights the backbone starts from
-# (they take the place of ImageNet weights), and a budget of 400 iterations.
+# (they take the place of ImageNet weights), and a budget of 800 iterations.
 _base_ = ['../quickstart/small_segmentor.py', '../_base_/datasets/street.py']
 
 model = dict(backbone=dict(init_cfg=dict(
@@ -7,7 +7,7 @@ model = dict(backbone=dict(init_cfg=dict(
     checkpoint='work_dirs/quickstart/source_only_street/iter_800.pth',
     prefix='student.backbone.')))
 
-iterations = 400
+iterations = 800
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_dataloader = dict(batch_size=4)
 val_dataloader = dict(batch_size=10)

@@ -2,6 +2,7 @@
 from collections.abc import Iterator
 
 import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors.base import BaseSegmentor
 from torch import nn
 
@@ -38,4 +39,8 @@ def _parts(model: nn.Module) -> Iterator[nn.Module]:
         if isinstance(segmentor, BaseSegmentor):
             for name in _PARTS:
                 part = getattr(segmentor, name, None)
-                yield from part if isinstance(part, nn.ModuleList) else [part] if isinstance(part, nn.Module) else []
+                parts = part if isinstance(part, nn.ModuleList) else [part] if isinstance(part, nn.Module) else []
+                for module in parts:
+                    # A head that holds other heads calls those; its own forward pass only puts them together.
+                    inner = [child for child in module.modules() if isinstance(child, BaseDecodeHead)]
+                    yield from [child for child in inner if child is not module] or [module]

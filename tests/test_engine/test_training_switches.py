@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmseg.apis import init_model
 from torch._dynamo import register_backend
-from toy_training import assert_same, assert_same_run, records, toy_config, train
+from toy_training import TWO_SCALES, assert_same, assert_same_run, records, toy_config, train
 
 from mmseg_cicld.engine import AdaptationRunner, AutocastOptimWrapper, read_checkpoint
 from mmseg_cicld.engine.acceleration import compile_segmentors
@@ -30,10 +30,11 @@ def _assert_close(one, other, tolerance: float) -> None:
                                        msg=lambda text: f'{name}: {text}')
 
 
-def test_bfloat16_trains_and_resumes_exactly(tmp_path):
-    options = {'optim_wrapper.type': 'AutocastOptimWrapper', 'optim_wrapper.dtype': 'bfloat16', **QUIET}
+@pytest.mark.parametrize('method', [{}, TWO_SCALES], ids=['dacs', 'hrda and mic'])
+def test_bfloat16_trains_and_resumes_exactly(tmp_path, method):
+    options = {'optim_wrapper.type': 'AutocastOptimWrapper', 'optim_wrapper.dtype': 'bfloat16', **QUIET, **method}
     runner = train(tmp_path / 'half', options=options)
-    train(tmp_path / 'full', options=QUIET)
+    train(tmp_path / 'full', options=QUIET | method)
     half, full = _losses(tmp_path / 'half'), _losses(tmp_path / 'full')
     assert half != full and half == pytest.approx(full, rel=0.02)
     assert all(value.dtype == torch.float32 for value in runner.model.student.state_dict().values())
@@ -67,8 +68,9 @@ def test_accumulation_is_a_large_batch(tmp_path, more):
     _assert_close(tmp_path / 'small', tmp_path / 'large', 1e-5)
 
 
-def test_accumulation_resumes_exactly(tmp_path):
-    options = {'optim_wrapper.accumulative_counts': 3, **QUIET}
+@pytest.mark.parametrize('method', [{}, TWO_SCALES], ids=['dacs', 'hrda and mic'])
+def test_accumulation_resumes_exactly(tmp_path, method):
+    options = {'optim_wrapper.accumulative_counts': 3, **QUIET, **method}
     train(tmp_path / 'straight', options=options)
     train(tmp_path / 'stopped', options={**options, 'train_cfg.max_iters': 3})
     train(tmp_path / 'stopped', options={**options, 'resume': True})
@@ -98,7 +100,8 @@ def test_switches_change_neither_numbers_nor_names(tmp_path, switch):
             assert network.backbone.conv.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize('switch', [{'channels_last': True}, {'compile': dict(backend='eager')}])
+@pytest.mark.parametrize('switch', [{'channels_last': True}, {'compile': dict(backend='eager')},
+                                    {'channels_last': True, **TWO_SCALES}])
 def test_switches_resume_exactly(tmp_path, switch):
     train(tmp_path / 'straight', options=switch)
     train(tmp_path / 'stopped', options={**switch, 'train_cfg.max_iters': 3})
@@ -106,17 +109,18 @@ def test_switches_resume_exactly(tmp_path, switch):
     assert_same_run(tmp_path / 'straight', tmp_path / 'stopped')
 
 
-def test_compile_reaches_student_and_teacher(tmp_path):
-    graphs = []
+@pytest.mark.parametrize('method, parts', [({}, 4), (TWO_SCALES, 9)], ids=['dacs', 'hrda and mic'])
+def test_compile_reaches_all_networks(tmp_path, method, parts):
+    graphs, backend = [], f'counting_{parts}'
 
-    @register_backend(name='counting')
+    @register_backend(name=backend)
     def count(graph, inputs):
         graphs.append(graph)
         return graph.forward
 
-    train(tmp_path, max_iters=1, options={'compile': dict(backend='counting'), **QUIET})
-    # Backbone and head of the student with gradients, of the teacher without.
-    assert len(graphs) >= 4
+    train(tmp_path, max_iters=1, options={'compile': dict(backend=backend), **QUIET, **method})
+    # Backbone and heads of the student with gradients, of the teachers without.
+    assert len(graphs) >= parts
 
 
 def test_compile_without_a_segmentor_is_refused():

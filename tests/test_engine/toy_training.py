@@ -164,6 +164,16 @@ def toy_config(work_dir: str, max_iters: int = 8, save_interval: int = 3, val_in
     return cfg
 
 
+# Options that make the toy a two-scale segmentor with masked consistency: HRDA and MIC.
+TWO_SCALES = {
+    'model.segmentor.type': 'HRDAEncoderDecoder', 'model.segmentor.hr_crop_size': (16, 16),
+    'model.segmentor.decode_head.type': 'HRDAHead', 'model.segmentor.decode_head.single_scale_head': 'FCNHead',
+    'model.segmentor.decode_head.hr_loss_weight': 0.1,
+    'model.objectives': [
+        dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.255),
+        dict(type='MaskedConsistency', block=8, threshold=0.255, own_teacher=dict(momentum=0.5))]}
+
+
 def train(work_dir: str | Path, make_config: Callable[..., Config] = toy_config, **kwargs) -> AdaptationRunner:
     """Trains a config and returns its runner."""
     runner = AdaptationRunner.from_cfg(make_config(str(work_dir), **kwargs))

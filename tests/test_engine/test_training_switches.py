@@ -109,7 +109,7 @@ def test_switches_resume_exactly(tmp_path, switch):
     assert_same_run(tmp_path / 'straight', tmp_path / 'stopped')
 
 
-@pytest.mark.parametrize('method, parts', [({}, 4), (TWO_SCALES, 9)], ids=['dacs', 'hrda and mic'])
+@pytest.mark.parametrize('method, parts', [({}, 4), (TWO_SCALES, 6)], ids=['dacs', 'hrda and mic'])
 def test_compile_reaches_all_networks(tmp_path, method, parts):
     graphs, backend = [], f'counting_{parts}'
 
@@ -119,7 +119,7 @@ def test_compile_reaches_all_networks(tmp_path, method, parts):
         return graph.forward
 
     train(tmp_path, max_iters=1, options={'compile': dict(backend=backend), **QUIET, **method})
-    # Backbone and heads of the student with gradients, of the teachers without.
+    # Backbone and heads with gradients for the student, without for the teachers, who share theirs.
     assert len(graphs) >= parts
 
 

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 IGNORE_INDEX = 255
 
+# Maps what went into the encoder and the features that came out to the features that the heads see.
+FeatureEdit = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
+
 
 @dataclass
 class SegmentationOutput:
@@ -73,7 +76,9 @@ def train_forward(segmentor: nn.Module,
                   images_BCHW: Tensor,
                   labels_BHW: Tensor,
                   weights_BHW: Tensor | None = None,
-                  crop_box: tuple | None = None) -> SegmentationOutput:
+                  crop_box: tuple | None = None,
+                  sample_seeds: Sequence[int] | None = None,
+                  edit_features: FeatureEdit | None = None) -> SegmentationOutput:
     """Runs one training forward and gives losses, logits and features of that same pass.
 
     Args:
@@ -82,16 +87,16 @@ def train_forward(segmentor: nn.Module,
         labels_BHW: int64 class ids, 255 = ignore.
         weights_BHW: Loss weight of each pixel in [0, 1]; all one if None.
         crop_box: What :func:`draw_crop_box` gave for this forward.
+        sample_seeds: A seed for each image, for networks that draw something themselves, such as diffusion noise.
+            They find it as ``sample_seed`` in the metainfo.
+        edit_features: Called with the images and the features of each pass through the encoder (a segmentor of two
+            scales passes twice); what it returns goes to the heads.
     """
-    samples = [_data_sample(label_HW, crop_box) for label_HW in labels_BHW]
+    seeds = [None] * len(labels_BHW) if sample_seeds is None else sample_seeds
+    samples = [_data_sample(label_HW, crop_box, seed) for label_HW, seed in zip(labels_BHW, seeds, strict=True)]
     features: list[tuple[Tensor, ...]] = []
-    source = segmentor.neck if getattr(segmentor, 'with_neck', False) else segmentor.backbone
-    handle = source.register_forward_hook(lambda module, args, out: features.append(_as_tuple(out)))
-    try:
-        with _head_taps(segmentor, weights_BHW) as main_tap:
-            losses = segmentor.loss(images_BCHW, samples)
-    finally:
-        handle.remove()
+    with _feature_tap(segmentor, features, edit_features), _head_taps(segmentor, weights_BHW) as main_tap:
+        losses = segmentor.loss(images_BCHW, samples)
     return SegmentationOutput(losses=losses, logits_BCHW=main_tap.logits_BCHW, features=features[0])
 
 
@@ -143,10 +148,28 @@ def _as_tuple(features: Tensor | list[Tensor] | tuple[Tensor, ...]) -> tuple[Ten
     return (features, ) if isinstance(features, Tensor) else tuple(features)
 
 
-def _data_sample(label_HW: Tensor, crop_box: tuple | None) -> SegDataSample:
+def _data_sample(label_HW: Tensor, crop_box: tuple | None, seed: int | None) -> SegDataSample:
     shape = tuple(label_HW.shape)
     return SegDataSample(gt_sem_seg=PixelData(data=label_HW[None]),
-                         metainfo=dict(img_shape=shape, ori_shape=shape, crop_box=crop_box))
+                         metainfo=dict(img_shape=shape, ori_shape=shape, crop_box=crop_box, sample_seed=seed))
+
+
+@contextmanager
+def _feature_tap(segmentor: nn.Module, features: list[tuple[Tensor, ...]], edit: FeatureEdit | None) -> Iterator[None]:
+    encoded: list[Tensor] = []
+    neck = segmentor.neck if getattr(segmentor, 'with_neck', False) else None
+
+    def record(module: nn.Module, args: tuple, out: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        features.append(_as_tuple(out) if edit is None else edit(encoded[-1], _as_tuple(out)))
+        return None if edit is None else features[-1]
+
+    handles = [segmentor.backbone.register_forward_pre_hook(lambda module, args: encoded.append(args[0])),
+               (neck or segmentor.backbone).register_forward_hook(record)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..random_streams import KeyedStreams
 from .mixing import NUM_IDS, MixedBatch, choose_classes, class_mix, mix_masks, present_ids
 from .pseudo_labels import PseudoLabelRule, PseudoLabels
-from .segmentor_contract import SegmentationOutput, draw_crop_box, normalisation, predict_logits, train_forward
+from .segmentor_contract import (FeatureEdit, SegmentationOutput, draw_crop_box, normalisation, predict_logits,
+                                 train_forward)
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
 
@@ -52,6 +53,8 @@ class StepContext:
         self.iteration = iteration
         self.student, self.teacher = student, teacher
         self.source_output: SegmentationOutput | None = None
+        # The last feature map of the student, without graph, by the name of the objective that made it.
+        self.last_features: dict[str, Tensor] = {}
         self._streams = streams
         self._teacher_logits: Tensor | None = None
         self._pseudo_labels: dict[PseudoLabelRule, PseudoLabels] = {}
@@ -71,8 +74,8 @@ class StepContext:
         """Draws numbers in [0, 1) for this iteration, see :class:`KeyedStreams`."""
         return self._streams.uniform(name, self.iteration, *key, size=size)
 
-    def train_student(self, name: str, images_BCHW: Tensor, labels_BHW: Tensor,
-                      weights_BHW: Tensor | None = None) -> SegmentationOutput:
+    def train_student(self, name: str, images_BCHW: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None = None,
+                      edit_features: FeatureEdit | None = None) -> SegmentationOutput:
         """Runs one training forward of the student, see :func:`train_forward`.
 
         Args:
@@ -80,8 +83,16 @@ class StepContext:
             images_BCHW: Normalised float images.
             labels_BHW: int64 class ids, 255 = ignore.
             weights_BHW: Loss weight of each pixel in [0, 1]; all one if None.
+            edit_features: What the heads see in place of the features, see :func:`train_forward`.
         """
-        return train_forward(self.student, images_BCHW, labels_BHW, weights_BHW, self._crop_box(name, images_BCHW))
+        output = train_forward(self.student, images_BCHW, labels_BHW, weights_BHW, self._crop_box(name, images_BCHW),
+                               self.sample_seeds(name, len(images_BCHW)), edit_features)
+        self.last_features[name] = output.features[-1].detach()
+        return output
+
+    def sample_seeds(self, name: str, samples: int) -> list[int]:
+        """Returns a seed in [0, 2**63) for each sample of this process, keyed by name, iteration and sample."""
+        return [self._streams.integer(f'{name}.sample', self.iteration, index) for index in self.sample_indices(samples)]
 
     def predict_student(self, name: str, images_BCHW: Tensor) -> Tensor:
         """Returns the student's logits with gradient, float [B, classes, H, W]; ``name`` as above."""

@@ -1,0 +1,6 @@
+"""Configs of the mmseg 0.x code bases DAFormer, HRDA and MIC, turned into configs of this package."""
+from .migrate import Migration, migrate
+from .reading import OldConfigError, is_old_config, read_old_config
+from .reporting import written_report
+
+__all__ = ['Migration', 'OldConfigError', 'is_old_config', 'migrate', 'read_old_config', 'written_report']

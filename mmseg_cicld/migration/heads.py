@@ -1,0 +1,143 @@
+"""Decode heads: DAFormer, DLV2 and HRDA with their legacy names, those of mmseg as they are."""
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+
+from ..models.decode_heads import DLV2Head
+from .old_part import OldPart
+from .stock import copy_layer_config, copy_stock, stock_class
+
+NEW = 'model.segmentor.decode_head'
+DAFORMER, HRDA = ('DAFormerHead', 'UniHead'), ('HRDAHead', 'MultiResAttentionWrapper')
+_FUSION_KEYS = dict(
+    mlp=(),
+    conv=('kernel_size', ),
+    sep_conv=('kernel_size', ),
+    aspp=('sep', 'dilations', 'pool'),
+    rawconv_and_aspp=('kernel_size', 'sep', 'dilations', 'pool'),
+    isa=('isa_channels', 'key_query_num_convs', 'down_factor'))
+
+
+def migrate_decode_head(model: OldPart) -> dict:
+    """Migrates ``model.decode_head``."""
+    head = model.part('decode_head')
+    if head.look('type') in HRDA:
+        return _hrda(model, head)
+    return _single_scale(head, head.look('type'), type_key='type')
+
+
+def migrate_auxiliary_head(model: OldPart) -> dict:
+    """Migrates ``model.auxiliary_head``; returns it under its key, or nothing if there is none."""
+    if model.look('auxiliary_head') is None:
+        model.drop('auxiliary_head', 'None: there is no auxiliary head')
+        return {}
+    head = model.part('auxiliary_head')
+    return dict(auxiliary_head=_stock(head, head.look('type'), 'model.segmentor.auxiliary_head'))
+
+
+def _single_scale(head: OldPart, name: object, type_key: str) -> dict:
+    if name in DAFORMER:
+        return _daformer(head, type_key)
+    if name == 'DLV2Head':
+        return _dlv2(head, type_key)
+    if name == 'SegFormerHead':
+        head.refuse(type_key, "'SegFormerHead' (a linear layer a level) is not the SegformerHead of mmseg 1.x "
+                              '(convolution, norm and ReLU a level): choose a head of this package or of mmseg')
+        return {}
+    return _stock(head, name, NEW)
+
+
+def _stock(head: OldPart, name: object, new: str) -> dict:
+    kind = stock_class(name)
+    if kind is None or not issubclass(kind, BaseDecodeHead):
+        head.refuse('type', f'{name!r} is no decode head of this package or of mmseg 1.x')
+        return {}
+    head.drop_if('sampler', (None, ), 'there is none', 'that slot carries the weights of the pseudo-labels')
+    return copy_stock(head, kind, new, skip=('sampler', ))
+
+
+def _hrda(model: OldPart, head: OldPart) -> dict:
+    head.take('type', f'{NEW}.type')
+    single = head.need('single_scale_head', f'{NEW}.single_scale_head', 'DAFormerHead')
+    new = dict(type='HRDAHead', single_scale_head='DAFormerHead' if single == 'UniHead' else single)
+    for key, default in dict(attention_classwise=True, attention_embed_dim=256, fixed_attention=None,
+                             hr_loss_weight=0, lr_loss_weight=0).items():
+        new[key] = head.take(key, f'{NEW}.{key}', default)
+    for key in ('enable_hr_crop', 'hr_slide_inference'):
+        head.drop(key, 'follows from the segmentor, as it did in the old program')
+    head.drop_if('scales', (model.look('scales'), ), 'follows from model.scales', 'differs from model.scales')
+    head.drop_if('debug_output_attention', (False, ), 'is off', 'a switch of the old test program')
+    if single not in (*DAFORMER, 'DLV2Head'):
+        head.refuse('single_scale_head', f'{single!r}: the old HRDAHead took DAFormerHead and DLV2Head')
+        return new
+    return {**new, **_single_scale(head, single, type_key='single_scale_head'), 'type': 'HRDAHead'}
+
+
+def _daformer(head: OldPart, type_key: str) -> dict:
+    head.take(type_key, f'{NEW}.{type_key}')
+    new = dict(type='DAFormerHead')
+    for key in ('in_channels', 'in_index', 'channels', 'dropout_ratio', 'num_classes'):
+        if key in head:
+            new[key] = head.take(key, f'{NEW}.{key}')
+    new.update(copy_layer_config(head, 'norm_cfg', f'{NEW}.norm_cfg'))
+    head.drop_if('align_corners', (False, ), 'is always False in a DAFormerHead', 'a DAFormerHead takes False only')
+    head.drop_if('input_transform', ('multiple_select', ), 'is always so in a DAFormerHead', 'a DAFormerHead selects')
+    if 'decoder_params' in head:
+        new['decoder_params'] = _decoder_params(head.part('decoder_params'))
+    return dict(new, **_loss(head))
+
+
+def _decoder_params(params: OldPart) -> dict:
+    path = f'{NEW}.decoder_params'
+    new = dict(embed_dims=params.need('embed_dims', f'{path}.embed_dims'))
+    for key in ('embed_cfg', 'embed_neck_cfg', 'fusion_cfg'):
+        if key == 'embed_neck_cfg' and params.look(key, 'same_as_embed_cfg') in ('same_as_embed_cfg',
+                                                                                  params.look('embed_cfg')):
+            params.drop(key, 'the same as embed_cfg, which is the default')
+        elif key in params:
+            new[key] = _fusion(params.part(key), f'{path}.{key}')
+    return new
+
+
+def _fusion(layer: OldPart, path: str) -> dict:
+    kind = layer.look('type')
+    if kind not in _FUSION_KEYS:
+        layer.refuse('type', f'{kind!r}: this package has {sorted(_FUSION_KEYS)}')
+        return {}
+    new = dict(type=layer.take('type', f'{path}.type'))
+    for key in _FUSION_KEYS[kind]:
+        if key in layer:
+            value = layer.take(key, f'{path}.{key}')
+            new[key] = tuple(value) if isinstance(value, list) else value
+    for key in ('norm_cfg', 'act_cfg'):
+        if kind == 'mlp':
+            layer.drop(key, "a layer of type 'mlp' has neither norm nor activation")
+        else:
+            new.update(copy_layer_config(layer, key, f'{path}.{key}'))
+    layer.drop('fusion', 'legacy: the old program removed it too')
+    layer.drop_if('context_cfg', (None, ), 'there is none', 'this package has no context layer')
+    return new
+
+
+def _dlv2(head: OldPart, type_key: str) -> dict:
+    if isinstance(head.look('init_cfg'), dict):
+        allowed = (dict(type='Normal', std=0.01, override=dict(name='aspp_modules')), )
+        head.drop_if('init_cfg', allowed, 'the default of DLV2Head', 'DLV2Head starts from a normal distribution')
+    new = copy_stock(head, DLV2Head, NEW, skip=('type', 'init_cfg', 'loss_decode', *_HRDA_KEYS))
+    head.take(type_key, f'{NEW}.{type_key}')
+    if 'dilations' in new:
+        new['dilations'] = tuple(new['dilations'])
+    return dict(type='DLV2Head', **new, **_loss(head))
+
+
+_HRDA_KEYS = ('single_scale_head', 'attention_classwise', 'attention_embed_dim', 'fixed_attention', 'hr_loss_weight',
+              'lr_loss_weight', 'enable_hr_crop', 'hr_slide_inference', 'scales', 'debug_output_attention')
+
+
+def _loss(head: OldPart) -> dict:
+    if not isinstance(head.look('loss_decode'), dict):
+        return {}  # what else there may be is reported as unknown
+    loss = head.part('loss_decode')
+    kind = stock_class(loss.look('type'))
+    if kind is None:
+        loss.refuse('type', f'{loss.look("type")!r} is no loss of mmseg 1.x')
+        return {}
+    return dict(loss_decode=copy_stock(loss, kind, f'{NEW}.loss_decode'))

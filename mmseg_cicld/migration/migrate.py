@@ -1,0 +1,139 @@
+"""The migration of a whole config."""
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config
+from mmseg.registry import MODELS
+
+from .backbones import is_mit
+from .datasets import migrate_data, migrate_evaluator
+from .helper_variables import drop_helper_variables
+from .ledger import DROPPED, UNMAPPED, Ledger, Place
+from .method import adapts, migrate_method
+from .network import migrate_segmentor
+from .old_part import OldPart
+from .runtime import migrate_runtime
+from .schedule import migrate_metrics, migrate_schedule
+from .writing import Name, write_config
+
+_SECTIONS = dict(
+    randomness='Seed, processes, logs, checkpoints.',
+    model='Network and method.',
+    source_pipeline='Data.',
+    val_pipeline='Labels are loaded after Resize: scores are computed at the resolution of the label files.',
+    test_pipeline="The same with mmseg's own transforms, which init_model and MMSegInferencer look for by name.",
+    train_dataloader='Loaders and scores.',
+    optim_wrapper='Optimiser and length of the training.',
+    param_scheduler="mmengine's schedules multiply and take end - begin - 1 steps: these give the old rates exactly.")
+_STEP = re.compile(r'([^.\[\]]+)|\[(\d+)\]')
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What became of an old config.
+
+    Args:
+        settings: The new config, name -> value; a :class:`Name` stands for another setting.
+        ledger: What became of each old value.
+    """
+
+    settings: dict
+    ledger: Ledger
+
+    @property
+    def complete(self) -> bool:
+        """Whether every value was mapped or dropped for a reason."""
+        return not self.ledger.of_kind(UNMAPPED)
+
+    def problem(self) -> str | None:
+        """Builds the network and returns what is wrong with it, None if nothing is."""
+        try:
+            MODELS.build(self.config().model.segmentor)
+        except Exception as error:  # whatever a part of the network finds wrong with its arguments
+            return f'{type(error).__name__}: {error}'
+        return None
+
+    def text(self, header: str) -> str:
+        """Returns the new config as a Python file; ``header`` is the comment in its first line."""
+        return write_config(self.settings, _SECTIONS, header)
+
+    def config(self) -> Config:
+        """Returns the new config."""
+        return Config(_resolved(self.settings, self.settings))
+
+
+def migrate(old: dict, drop: tuple[str, ...] = ()) -> Migration:
+    """Migrates a config of the mmseg 0.x family.
+
+    Args:
+        old: The config, see :func:`read_old_config`.
+        drop: Paths of values, such as ``'uda.my_switch'``, that the caller wants to do without.
+    """
+    ledger = Ledger()
+    for path in drop:
+        old = _without(old, path, ledger)
+    root = OldPart(old, (), ledger)
+    settings = _settings(root) if _is_readable(root) else {}
+    ledger.account_for_rest(old)
+    return Migration(settings, ledger)
+
+
+def _settings(root: OldPart) -> dict:
+    data = migrate_data(root.part('data'), adapts(root))
+    method = migrate_method(root)
+    model = root.part('model')
+    segmentor = migrate_segmentor(model, data.data_preprocessor)
+    evaluator = migrate_evaluator(migrate_metrics(root), data.from_synthia)
+    settings = dict(migrate_runtime(root), model=dict(type='ClassMixEMA', segmentor=segmentor, **method._asdict()),
+                    **data.settings, val_evaluator=evaluator, test_evaluator=Name('val_evaluator'),
+                    **migrate_schedule(root, is_mit(model)))
+    drop_helper_variables(root)
+    return settings
+
+
+def _is_readable(root: OldPart) -> bool:
+    """Checks the dicts without which there is nothing to start from."""
+    needed = ['model', 'model.backbone', 'model.decode_head', 'data', 'data.train']
+    if _at(root.values, 'data.train.type') == 'UDADataset':
+        needed += ['data.train.source', 'data.train.target']
+    if root.look('uda') is not None:
+        needed.append('uda')
+    missing = [path for path in needed if not isinstance(_at(root.values, path), dict)]
+    for path in missing:
+        root.ledger.add(tuple(path.split('.')), UNMAPPED, 'must be a dict; nothing was migrated without it')
+    return not missing
+
+
+def _at(values: Any, path: str) -> Any:
+    for key in path.split('.'):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def _without(old: Any, path: str, ledger: Ledger) -> Any:
+    place = tuple(name or int(index) for name, index in _STEP.findall(path))
+    try:
+        reduced = _removed(old, place)
+    except (KeyError, IndexError, TypeError):
+        ledger.add(place, UNMAPPED, 'is to be dropped, but the config has no such value')
+        return old
+    ledger.add(place, DROPPED, 'as you asked')
+    return reduced
+
+
+def _removed(value: Any, place: Place) -> Any:
+    key, rest = place[0], place[1:]
+    value[key]  # raises for what is not there
+    if isinstance(value, dict):
+        return {k: _removed(v, rest) if k == key else v for k, v in value.items() if rest or k != key}
+    entries = [_removed(v, rest) if i == key else v for i, v in enumerate(value) if rest or i != key]
+    return type(value)(entries)
+
+
+def _resolved(value: Any, settings: dict) -> Any:
+    if isinstance(value, Name):
+        return _resolved(settings[value], settings)
+    if isinstance(value, dict):
+        return {key: _resolved(inner, settings) for key, inner in value.items()}
+    return type(value)(_resolved(inner, settings) for inner in value) if isinstance(value, (list, tuple)) else value

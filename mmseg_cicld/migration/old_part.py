@@ -1,0 +1,87 @@
+"""A dict of an old config, read so that every look at a value is accounted for."""
+from typing import Any
+
+from .ledger import DROPPED, MAPPED, UNMAPPED, Ledger, Place, written
+
+
+class OldPart:
+    """One dict of the old config.
+
+    Args:
+        values: The dict; anything else is reported and read as an empty one.
+        place: Where it stands.
+        ledger: Takes down what becomes of its values.
+    """
+
+    def __init__(self, values: Any, place: Place, ledger: Ledger) -> None:
+        self.place, self.ledger = place, ledger
+        ledger.opened.add(place)
+        self.values: dict = values if isinstance(values, dict) else {}
+        if not isinstance(values, dict):
+            ledger.add(place, UNMAPPED, f'must be a dict, is {values!r}')
+        elif not values and place:
+            ledger.add(place, DROPPED, 'empty')
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    @property
+    def path(self) -> str:
+        """Where this dict stands."""
+        return written(self.place)
+
+    def look(self, key: str, default: Any = None) -> Any:
+        """Returns a value, which stays to be accounted for."""
+        return self.values.get(key, default)
+
+    def take(self, key: str, new: str, default: Any = None) -> Any:
+        """Returns a value, recorded as mapped to the path ``new``; the default if it is not there."""
+        if key in self.values:
+            self.ledger.add((*self.place, key), MAPPED, new)
+        return self.values.get(key, default)
+
+    def need(self, key: str, new: str, stand_in: Any = None) -> Any:
+        """As :meth:`take`, for a value without which the old program stops; ``stand_in`` lets the migration go on."""
+        if key not in self.values:
+            self.refuse(key, 'missing: the old program needs it')
+        return self.take(key, new, stand_in)
+
+    def number(self, key: str, new: str, stand_in: float = 0) -> float:
+        """As :meth:`need`, for a number."""
+        value = self.look(key)
+        if key in self.values and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            self.refuse(key, f'must be a number, is {value!r}')
+            return stand_in
+        return self.need(key, new, stand_in)
+
+    def drop(self, key: str, reason: str) -> None:
+        """Records a value that the new config does not need, if it is there."""
+        if key in self.values:
+            self.ledger.add((*self.place, key), DROPPED, reason)
+
+    def drop_if(self, key: str, allowed: tuple, reason: str, otherwise: str) -> None:
+        """Drops a value that is one of ``allowed``, and refuses any other."""
+        if key in self.values and self.values[key] in allowed:
+            self.drop(key, reason)
+        elif key in self.values:
+            self.refuse(key, f'{self.values[key]!r}: {otherwise}')
+
+    def drop_all(self, reason: str) -> None:
+        """Records the whole dict as not needed."""
+        self.ledger.add(self.place, DROPPED, reason)
+
+    def refuse(self, key: str, reason: str) -> None:
+        """Records a value that this package cannot express."""
+        self.ledger.add((*self.place, key), UNMAPPED, reason)
+
+    def part(self, key: str) -> 'OldPart':
+        """Returns the dict at a key."""
+        return OldPart(self.values[key], (*self.place, key), self.ledger)
+
+    def parts(self, key: str) -> list['OldPart']:
+        """Returns the dicts of the list at a key."""
+        value = self.values[key]
+        if not isinstance(value, (list, tuple)):
+            self.refuse(key, f'must be a list of dicts, is {value!r}')
+            return []
+        return [OldPart(inner, (*self.place, key, index), self.ledger) for index, inner in enumerate(value)]

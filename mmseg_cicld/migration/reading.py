@@ -1,0 +1,38 @@
+"""Reads config files of the mmseg 0.x family, Python or JSON, with their bases; nothing old is imported."""
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+
+class OldConfigError(RuntimeError):
+    """A file cannot be read as a config of the mmseg 0.x family."""
+
+
+def read_old_config(path: str | Path) -> dict:
+    """Reads a config file and its bases into plain dicts, lists and tuples.
+
+    Raises:
+        OldConfigError: If the file, or one of its bases, cannot be read, or the file is no such config.
+    """
+    try:
+        config = Config.fromfile(path, import_custom_modules=False, lazy_import=False)
+    except Exception as error:  # a config is code: it can fail in any way
+        raise OldConfigError(f'{path}: cannot read the config ({type(error).__name__}: {error})') from error
+    old = _plain(config._cfg_dict)
+    if not is_old_config(old):
+        raise OldConfigError(f'{path}: is no config of the mmseg 0.x family, which has the keys model and data '
+                             f'(samples_per_gpu, train, ...); it has: {", ".join(sorted(old))}')
+    return old
+
+
+def is_old_config(config: dict) -> bool:
+    """Tells a config of the mmseg 0.x family from one of mmseg 1.x."""
+    return 'model' in config and 'data' in config and 'train_dataloader' not in config
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        # A child's _delete_ stays if the base has no such key: there was nothing to delete.
+        return {key: _plain(inner) for key, inner in value.items() if key != '_delete_'}
+    return type(value)(map(_plain, value)) if isinstance(value, (list, tuple)) else value

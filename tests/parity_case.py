@@ -1,7 +1,5 @@
 """Runs the training steps of one parity fixture with the fixture's own weights, images and random choices."""
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,45 +12,16 @@ from torch import Tensor, nn
 
 from mmseg_cicld.random_streams import KeyedStreams
 from mmseg_cicld.uda.mixing import NUM_IDS
+from mmseg_cicld.uda.step_context import StepContext
 from mmseg_cicld.uda.strong_augmentation import SIGMA_RANGE
+from parity_fixtures import ROOT, Fixture, segmentor_config
 from parity_rules import checksum, fill_model, image, ours_to_reference
 from pass_through import PassThrough
 
-ROOT = Path(__file__).parents[1]
-PARITY = ROOT / 'tests' / 'data' / 'parity'
-SEGMENTORS = dict(mit_b0='daformer_sepaspp_mit-b0', r50='deeplabv2red_r50-d8')
 BASE_RATE = 6e-5
-
-
-class Fixture:
-    """The numbers of one file in one precision.
-
-    Args:
-        name: File name without suffix.
-        precision: ``'f64'`` or ``'f32'``. What is the same in both is stored once.
-    """
-
-    def __init__(self, name: str, precision: str) -> None:
-        self.name, self.precision = name, precision
-        self.arrays = dict(np.load(PARITY / f'{name}.npz'))
-        self.config = json.loads(str(self.arrays['in/config_json']))
-        self.dtype = torch.float64 if precision == 'f64' else torch.float32
-
-    def __contains__(self, key: str) -> bool:
-        return f'f32/{key}' in self.arrays or f'f64/{key}' in self.arrays
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        """Looks up a result."""
-        own = f'{self.precision}/{key}'
-        return self.arrays[own if own in self.arrays else f'f32/{key}']
-
-    def given(self, key: str) -> np.ndarray | None:
-        """Looks up an input or a recorded random choice, None if there is none."""
-        return self.arrays.get(f'in/{key}')
-
-    def logs(self) -> list[str]:
-        """Returns the names of all logged values."""
-        return [key[8:] for key in self.arrays if key.startswith('f64/log.')]
+CROP_GRID = 8
+OBJECTIVES = ('source', 'mix', 'masked')
+MASKED_IMAGES = dict(separate='both', separatesrc='source', separatetrg='target')
 
 
 class RecordedStreams(KeyedStreams):
@@ -66,11 +35,15 @@ class RecordedStreams(KeyedStreams):
         objective, _, what = name.partition('.')
         iteration, *index = key
         given = self.fixture.given
+        if what == 'crop_box':
+            return self._box_draws(given('hr_boxes')[iteration, OBJECTIVES.index(objective)])
+        if what == 'noise':
+            return given('mic_noise')[iteration, index[0], 0]
         if what == 'classes':
             return self._class_scores(given('chosen_classes')[iteration, index[0]])
         if what in ('jitter_coin', 'blur_coin'):
             coins = given('coins').reshape(self.fixture.config['n_it'], -1, 2)[iteration]
-            return float(coins[('mix', 'masked').index(objective)][int(what == 'blur_coin')])
+            return float(coins[OBJECTIVES.index(objective) - 1][int(what == 'blur_coin')])
         row = iteration * 2 + index[0]
         if what == 'blur_sigma':
             return (given('blur_sigma')[row] - SIGMA_RANGE[0]) / (SIGMA_RANGE[1] - SIGMA_RANGE[0])
@@ -79,6 +52,11 @@ class RecordedStreams(KeyedStreams):
                    for operation in ('brightness', 'contrast', 'saturation', 'hue')]
         return np.concatenate([np.argsort(given('jitter_order')[row]) / 4,
                                (np.array(factors) - [1, 1, 1, 0]) / 0.4 + 0.5])
+
+    def _box_draws(self, box: np.ndarray) -> list[float]:
+        (height, width), config = self.fixture.config['hrda']['hr_crop_size'], self.fixture.config
+        counts = [(side + 1) // CROP_GRID for side in (config['H'] - height, config['W'] - width)]
+        return [(offset // CROP_GRID + 0.5) / count for offset, count in zip(box[[0, 2]], counts)]
 
     @staticmethod
     def _class_scores(chosen: np.ndarray) -> np.ndarray:
@@ -126,10 +104,19 @@ class Case:
         self.resnet = self.config['kind'] == 'r50'
         self.model = self._model()
         self.optim_wrapper = self._optim_wrapper()
-        self.initial = dict(student=published(self.model.student), teacher=published(self.model.teacher.network))
+        self.initial = {name: self._initial(network) for name, network in self.networks().items()}
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Returns student, teacher and the teacher of masked consistency, if it has one, by the fixture's names."""
+        teachers = dict(teacher=self.model.teacher)
+        if 'alpha' in self.config.get('mic', {}):
+            teachers['micteacher'] = self.model.objectives[2].teacher
+        return dict(student=self.model.student, **{name: teacher.network for name, teacher in teachers.items()})
+
+    def _initial(self, network: nn.Module) -> dict[str, Tensor]:
         # The first update copies the student's parameters; buffers stay the teacher's own.
-        self.initial['teacher'].update(ours_to_reference(
-            {key: parameter.detach().clone() for key, parameter in self.model.student.named_parameters()}))
+        parameters = {key: parameter.detach().clone() for key, parameter in self.model.student.named_parameters()}
+        return published(network) | ours_to_reference(parameters)
 
     def steps(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """Runs the steps; gives the iteration and what was logged after each."""
@@ -156,35 +143,46 @@ class Case:
         return settings
 
     def _model(self) -> nn.Module:
-        model = MODELS.build(dict(type='ClassMixEMA', segmentor=self._segmentor(), objectives=self._objectives(),
-                                  teacher=dict(momentum=self.config['alpha'])))
+        model = MODELS.build(dict(
+            type='ClassMixEMA', segmentor=segmentor_config(self.config['kind'], self.config.get('hrda')),
+            objectives=self._objectives(), teacher=dict(momentum=self.config['alpha'])))
         fill_model(model.student)
         fill_model(model.teacher.network, prefix='ema_model.')
+        if 'alpha' in self.config.get('mic', {}):
+            fill_model(model.objectives[2].teacher.network, prefix='mic.teacher.ema_model.')
         if self.config.get('fd'):
             fill_model(model.objectives[0].feature_distance.frozen, prefix='imnet_model.')
         model.to(self.fixture.dtype)
         model.data_preprocessor = model.student.data_preprocessor = PassThrough().to(self.fixture.dtype)
         model.streams = RecordedStreams(self.fixture)
-        model.objectives[1].register_forward_pre_hook(lambda module, args: setattr(self, 'context', args[0]))
+        model.objectives[0].register_forward_pre_hook(lambda module, args: self._listen(args[0]))
         return model.train()
 
-    def _segmentor(self) -> dict:
-        segmentor = Config.fromfile(ROOT / f'configs/_base_/models/{SEGMENTORS[self.config["kind"]]}.py').model
-        segmentor.backbone.init_cfg = None
-        if self.resnet:
-            segmentor.pretrained = None
-        else:
-            segmentor.backbone.drop_path_rate = 0.0
-            segmentor.decode_head.dropout_ratio = 0.0
-        return segmentor
+    def _listen(self, context: StepContext) -> None:
+        """Keeps the context of a step and what the student is trained on in it, by objective."""
+        self.context, self.trained = context, {}
+        train_student = context.train_student
+
+        def listening(name: str, *batch):
+            self.trained[name] = batch
+            return train_student(name, *batch)
+
+        context.train_student = listening
 
     def _objectives(self) -> list[dict]:
-        distance = self.config.get('fd')
-        return [
+        distance, masked = self.config.get('fd'), self.config.get('mic')
+        margins = dict(ignore_top=self.config.get('top', 0), ignore_bottom=self.config.get('bottom', 0))
+        objectives = [
             dict(type='SourceSupervision', feature_distance=distance and dict(
                 weight=distance['lam'], classes=distance['classes'], min_ratio=distance['min_ratio'])),
-            dict(type='ClassMixSelfTraining', threshold=self.config['threshold'],
-                 ignore_top=self.config.get('top', 0), ignore_bottom=self.config.get('bottom', 0))]
+            dict(type='ClassMixSelfTraining', threshold=self.config['threshold'], **margins)]
+        if masked:
+            objectives.append(dict(
+                type='MaskedConsistency', block=masked['block'], ratio=masked['ratio'], weight=masked.get('lam', 1.0),
+                images=MASKED_IMAGES[masked['mode'].removesuffix('aug')], augment=masked['mode'].endswith('aug'),
+                threshold=masked.get('threshold', self.config['threshold']), **margins,
+                own_teacher=dict(momentum=masked['alpha']) if 'alpha' in masked else None))
+        return objectives
 
     def _optim_wrapper(self) -> RecordingOptimWrapper:
         schedule = 'adamw_poly_40k_cnn' if self.resnet else 'adamw_poly_40k_mit'

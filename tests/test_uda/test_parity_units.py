@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmseg_cicld.models.crop_box import random_crop_box, sliding_windows
 from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present_ids
+from mmseg_cicld.uda.objectives.masked_consistency import block_masks
 from mmseg_cicld.uda.objectives.source import downscale_labels
 from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
 from mmseg_cicld.uda.strong_augmentation import (StrongAugmentation, adjust_brightness, adjust_contrast, adjust_hue,
@@ -125,3 +127,31 @@ def test_blur_kernel_sizes(colours):
     assert sizes == colours['f32/blur_kernel_for_dim'].tolist()
 
 
+@pytest.mark.parametrize('case', range(3))
+def test_block_masks(units, case):
+    *shape, block, ratio = units[f'in/mask{case}.B_H_W_block_ratio'].tolist()
+    batch, height, width = (int(side) for side in shape)
+    noise = units[f'in/mask{case}.noise']
+    masks = block_masks((height, width), int(block), ratio, lambda name, index, size: noise[index, 0].reshape(size),
+                        range(batch))
+    np.testing.assert_array_equal(masks[:, 0], units[f'f32/mask{case}.mask'])
+    images = torch.from_numpy(image(f'visible/F/mask{case}', (batch, 3, height, width))).double()
+    np.testing.assert_allclose(checksum(images * masks), units[f'f64/mask{case}.masked_checksum'], atol=1e-10)
+
+
+@pytest.mark.parametrize('case', range(3))
+def test_places_of_the_detail_crop(units, case):
+    height, width, *crop, divisible = units[f'in/box{case}.H_W_ch_cw_div'].tolist()
+    draws = np.arange(4096) / 4096
+    boxes = [random_crop_box((height, width), tuple(crop), divisible, (draw, draw)) for draw in draws]
+    assert sorted({box.y1 for box in boxes}) == units[f'f32/box{case}.y_offsets'].tolist()
+    assert sorted({box.x1 for box in boxes}) == units[f'f32/box{case}.x_offsets'].tolist()
+    assert {box.size for box in boxes} == {tuple(crop)}
+
+
+@pytest.mark.parametrize('case', range(4))
+def test_detail_windows(units, case):
+    height, width, *crop, overlap = units[f'in/slide{case}.H_W_ch_cw_overlap'].tolist()
+    stride = tuple(side // (2 if overlap else 1) for side in crop)
+    windows = sliding_windows((height, width), tuple(crop), stride)
+    np.testing.assert_array_equal(np.array(windows), units[f'f32/slide{case}.boxes_y1y2x1x2'])

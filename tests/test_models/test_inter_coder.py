@@ -62,7 +62,7 @@ def test_skips_carry_gradient_to_their_level_only():
     (dict(type='FusedMixVisionTransformer', embed_dims=8, num_layers=(1, 1, 1, 1)), (8, 16, 40, 64)),
 ])
 def test_takes_the_features_of_any_backbone(backbone, channels):
-    features = MODELS.build(backbone).eval()(torch.randn(1, 3, 64, 64))
+    features = MODELS.build(backbone)(torch.randn(1, 3, 64, 64))
     out = MODELS.build(dict(NECK, in_channels=channels))(features)
     assert [tuple(part.shape[1:]) for part in out] == [(6, 16, 16), (5, 8, 8), (4, 8, 8)]
 

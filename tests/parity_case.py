@@ -163,9 +163,9 @@ class Case:
         self.context, self.trained = context, {}
         train_student = context.train_student
 
-        def listening(name: str, *batch):
+        def listening(name: str, *batch, **options):
             self.trained[name] = batch
-            return train_student(name, *batch)
+            return train_student(name, *batch, **options)
 
         context.train_student = listening
 

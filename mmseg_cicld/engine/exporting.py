@@ -1,6 +1,5 @@
 """Plain mmseg configs and weights from adaptation checkpoints: no teacher, no objectives, no training parts."""
 import copy
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,12 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..models.backbones.mit_variants import MIT_VARIANTS
-from ..models.checkpoint_names import reference_to_ours
 from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_checkpoint
 
 PREFIXES = dict(student='student.', teacher='teacher.network.')
-PUBLISHED_PREFIXES = dict(student=r'^(module\.)?model\.(module\.)?', teacher=r'^(module\.)?ema_model\.(module\.)?')
 _KEPT_KEYS = ('default_scope', 'env_cfg', 'vis_backends', 'visualizer', 'log_processor', 'log_level', 'test_pipeline',
               'val_dataloader', 'val_evaluator', 'val_cfg', 'test_dataloader', 'test_evaluator', 'test_cfg')
 
@@ -32,21 +29,6 @@ def select_network(state: Mapping[str, Tensor], network: str, path: str | Path) 
     if not found:
         raise CheckpointError(path, f'holds no {network} (no tensor named {prefix}...); it has: {_starts(state)}')
     return found
-
-
-def select_published_network(state: Mapping[str, Tensor], network: str, path: str | Path) -> dict[str, Tensor]:
-    """Returns student or teacher of a checkpoint of the published DAFormer, by the names of mmseg 1.x.
-
-    Raises:
-        CheckpointError: If the checkpoint has no such network.
-        CheckpointNameError: If a tensor has a name that cannot be mapped.
-    """
-    pattern = re.compile(PUBLISHED_PREFIXES[network])
-    found = {pattern.sub('', name): tensor for name, tensor in state.items() if pattern.match(name)}
-    if not found:
-        raise CheckpointError(path, f'holds no {network} of a published DAFormer training (no tensor that matches '
-                                    f'{pattern.pattern}); it has: {_starts(state)}')
-    return reference_to_ours(found)
 
 
 def plain_config(config: Config) -> Config:
@@ -81,6 +63,15 @@ def check_weights_fit(config: Config, state: Mapping[str, Tensor], path: str | P
     except RuntimeError as error:
         details = ' '.join(str(error).split())
         raise CheckpointError(path, f'does not fit the config {config.filename or ""}: {details}') from error
+
+
+def training_state(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Returns weights from which a training can start (``load_from``); the inverse of :func:`select_network`.
+
+    Args:
+        networks: ``student`` and, optional, ``teacher``: tensors of the segmentor.
+    """
+    return {PREFIXES[network] + name: tensor for network, state in networks.items() for name, tensor in state.items()}
 
 
 def write_segmentor(folder: str | Path, config: Config, state: Mapping[str, Tensor], dataset_meta: dict) -> list[Path]:

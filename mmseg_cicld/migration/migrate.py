@@ -1,6 +1,7 @@
 """The migration of a whole config."""
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -13,6 +14,7 @@ from .ledger import DROPPED, UNMAPPED, Ledger, Place
 from .method import adapts, migrate_method
 from .network import migrate_segmentor
 from .old_part import OldPart
+from .reading import OldConfigError, plain_values
 from .runtime import migrate_runtime
 from .schedule import migrate_metrics, migrate_schedule
 from .writing import Name, write_config
@@ -77,6 +79,25 @@ def migrate(old: dict, drop: tuple[str, ...] = ()) -> Migration:
     settings = _settings(root) if _is_readable(root) else {}
     ledger.account_for_rest(old)
     return Migration(settings, ledger)
+
+
+def migrated_config(config: Config, path: str | Path) -> Config:
+    """Returns the new config of an old one that has been read already.
+
+    Args:
+        config: The old config.
+        path: Its file, for the message.
+
+    Raises:
+        OldConfigError: If a value cannot be mapped.
+    """
+    migration = migrate(plain_values(config))
+    if not migration.complete:
+        entries = migration.ledger.of_kind(UNMAPPED)
+        first = f'{entries[0].path} ({entries[0].note})'
+        raise OldConfigError(f'{path}: {len(entries)} values are not mapped, first {first}. Migrate it with '
+                             'tools/misc/migrate_config.py, which names them all, and give the new config instead')
+    return migration.config()
 
 
 def _settings(root: OldPart) -> dict:

@@ -1,4 +1,5 @@
 """Reads config files of the mmseg 0.x family, Python or JSON, with their bases; nothing old is imported."""
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,19 @@ def read_old_config(path: str | Path) -> dict:
         config = Config.fromfile(path, import_custom_modules=False, lazy_import=False)
     except Exception as error:  # a config is code: it can fail in any way
         raise OldConfigError(f'{path}: cannot read the config ({type(error).__name__}: {error})') from error
-    old = _plain(config._cfg_dict)
+    old = plain_values(config)
     if not is_old_config(old):
         raise OldConfigError(f'{path}: is no config of the mmseg 0.x family, which has the keys model and data '
                              f'(samples_per_gpu, train, ...); it has: {", ".join(sorted(old))}')
     return old
 
 
-def is_old_config(config: dict) -> bool:
+def plain_values(config: Config) -> dict:
+    """Returns a config as plain dicts, lists and tuples."""
+    return _plain(config._cfg_dict)
+
+
+def is_old_config(config: Mapping) -> bool:
     """Tells a config of the mmseg 0.x family from one of mmseg 1.x."""
     return 'model' in config and 'data' in config and 'train_dataloader' not in config
 

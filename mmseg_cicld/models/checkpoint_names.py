@@ -1,11 +1,11 @@
-"""Tensor names of published DAFormer segmentors and of this package, both ways, as pure functions on dicts.
+"""Tensor names of published DAFormer, HRDA and MIC segmentors and of this package, both ways, as pure functions on dicts.
 
 Both sides name the tensors of one segmentor (``backbone.*``, ``decode_head.*``), without a wrapper's prefix.
 Only MiT backbones differ: the published ones keep queries apart from keys and values and use linear layers where
 mmseg's have 1x1 convolutions. All other tensors have the same name and shape on both sides.
 """
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -24,7 +24,8 @@ _BLOCK_NAMES = (
 )
 _EMBEDDING_NAMES = (('proj.', 'projection.'), ('norm.', 'norm.'))
 _QUERY, _MEMORY, _JOINT = 'attn.q.', 'attn.kv.', 'attn.attn.in_proj_'
-_POINTWISE = ('ffn.layers.0.weight', 'ffn.layers.4.weight')
+_JOINED_NAMES = ((_QUERY, _JOINT), (_MEMORY, _JOINT))
+_LINEAR, _POINTWISE = ('mlp.fc1.weight', 'mlp.fc2.weight'), ('ffn.layers.0.weight', 'ffn.layers.4.weight')
 
 
 class CheckpointNameError(ValueError):
@@ -32,7 +33,7 @@ class CheckpointNameError(ValueError):
 
 
 def reference_to_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames the tensors of one published segmentor (or bare MiT backbone).
+    """Renames the tensors of one published segmentor (or bare MiT backbone); each is used once.
 
     Args:
         state: Tensors by published name. A MiT classification ``head.*`` must have been dropped.
@@ -41,24 +42,29 @@ def reference_to_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         Tensors by the names of mmseg 1.x, those of queries, keys and values joined in that order.
 
     Raises:
-        CheckpointNameError: If a MiT tensor has an unknown name, or a query lacks its keys and values or vice versa.
+        CheckpointNameError: If a MiT tensor has an unknown name, a query lacks its keys and values or vice versa, or
+            two tensors have one name in mmseg 1.x.
     """
-    ours: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        match = _STAGE.match(name)
-        if match is None:
-            ours[name] = tensor
-            continue
-        prefix, kind, stage, rest = match.group(1) or '', match.group(2), int(match.group(3)) - 1, match.group(4)
-        layer = f'{prefix}layers.{stage}.'
-        if kind == 'norm':
-            ours[f'{layer}2.{rest}'] = tensor
-        elif kind == 'patch_embed':
-            ours[f'{layer}0.{_renamed(rest, _EMBEDDING_NAMES, name)}'] = tensor
-        else:
-            index, _, inner = rest.partition('.')
-            _add_block_tensor(ours, state, f'{layer}1.{index}.', name, inner)
-    return ours
+    return {name: _joined(state, parts) for name, parts in published_parts(state).items()}
+
+
+def published_parts(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Tells what each tensor of mmseg 1.x is made from: name -> published names, of which each occurs once.
+
+    Raises:
+        CheckpointNameError: As :func:`reference_to_ours`.
+    """
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        parts.setdefault(_our_name(name), []).append(name)
+    for ours, found in parts.items():
+        wanted = _sources_of_joint(found[0]) if _JOINT in ours and _STAGE.match(found[0]) else found[:1]
+        if missing := [name for name in wanted if name not in found]:
+            raise CheckpointNameError(f'checkpoint has {found[0]} but not {missing[0]}')
+        if len(found) > len(wanted):
+            raise CheckpointNameError(f'checkpoint has several tensors that are {ours} today: {", ".join(found)}')
+        parts[ours] = wanted
+    return {ours: tuple(found) for ours, found in parts.items()}
 
 
 def ours_to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,18 +93,30 @@ def ours_to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return reference
 
 
-def _add_block_tensor(ours: dict[str, Tensor], state: Mapping[str, Tensor], block: str, name: str,
-                      inner: str) -> None:
-    for own, other in ((_QUERY, _MEMORY), (_MEMORY, _QUERY)):
-        if inner.startswith(own):
-            kind, partner = inner[len(own):], name.replace(own, other)
-            if partner not in state:
-                raise CheckpointNameError(f'checkpoint has {name} but not {partner}')
-            query, memory = (name, partner) if own is _QUERY else (partner, name)
-            ours.setdefault(f'{block}{_JOINT}{kind}', torch.cat([state[query], state[memory]]))
-            return
-    renamed, tensor = _renamed(inner, _BLOCK_NAMES, name), state[name]
-    ours[block + renamed] = tensor[:, :, None, None] if renamed in _POINTWISE else tensor
+def _our_name(name: str) -> str:
+    match = _STAGE.match(name)
+    if match is None:
+        return name
+    layer = f'{match.group(1) or ""}layers.{int(match.group(3)) - 1}.'
+    kind, rest = match.group(2), match.group(4)
+    if kind == 'norm':
+        return f'{layer}2.{rest}'
+    if kind == 'patch_embed':
+        return f'{layer}0.{_renamed(rest, _EMBEDDING_NAMES, name)}'
+    index, _, inner = rest.partition('.')
+    return f'{layer}1.{index}.{_renamed(inner, _BLOCK_NAMES + _JOINED_NAMES, name)}'
+
+
+def _sources_of_joint(name: str) -> list[str]:
+    return [name.replace(_MEMORY, _QUERY), name.replace(_QUERY, _MEMORY)]
+
+
+def _joined(state: Mapping[str, Tensor], parts: tuple[str, ...]) -> Tensor:
+    if len(parts) > 1:
+        return torch.cat([state[part] for part in parts])
+    tensor = state[parts[0]]
+    is_pointwise = _STAGE.match(parts[0]) and parts[0].endswith(_LINEAR)
+    return tensor[:, :, None, None] if is_pointwise else tensor
 
 
 def _published_block_tensors(block: str, inner: str, tensor: Tensor, name: str) -> dict[str, Tensor]:

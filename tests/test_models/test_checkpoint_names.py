@@ -3,7 +3,8 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmseg_cicld.models.checkpoint_names import CheckpointNameError, ours_to_reference, reference_to_ours
+from mmseg_cicld.models.checkpoint_names import (CheckpointNameError, ours_to_reference, published_parts,
+                                                 reference_to_ours)
 
 TINY = dict(type='FusedMixVisionTransformer', embed_dims=4, num_layers=(1, 2, 1, 1))
 
@@ -17,6 +18,13 @@ def test_round_trip_loses_nothing(state):
     published = ours_to_reference(state)
     back = reference_to_ours(published)
     assert set(back) == set(state) and all(torch.equal(back[name], state[name]) for name in state)
+
+
+def test_every_published_tensor_is_used_once(state):
+    published = ours_to_reference(state)
+    parts = published_parts(published)
+    assert sorted(name for found in parts.values() for name in found) == sorted(published)
+    assert set(parts) == set(state)
 
 
 def test_published_names_and_shapes(state):
@@ -41,6 +49,10 @@ def test_names_outside_of_the_transformer_stay():
 @pytest.mark.parametrize('convert, names, message', [
     (reference_to_ours, ['block1.0.attn.q.weight'], 'has block1.0.attn.q.weight but not block1.0.attn.kv.weight'),
     (reference_to_ours, ['block1.0.attn.kv.bias'], 'has block1.0.attn.kv.bias but not block1.0.attn.q.bias'),
+    (reference_to_ours, ['norm1.weight', 'layers.0.2.weight'],
+     'several tensors that are layers.0.2.weight today: norm1.weight, layers.0.2.weight'),
+    (reference_to_ours, ['block1.0.attn.q.bias', 'block1.0.attn.kv.bias', 'layers.0.1.0.attn.attn.in_proj_bias'],
+     'several tensors that are layers.0.1.0.attn.attn.in_proj_bias today'),
     (reference_to_ours, ['block1.0.wings'], 'has block1.0.wings, which is no tensor of a Mix Transformer'),
     (ours_to_reference, ['layers.0.1.0.wings'], 'has layers.0.1.0.wings'),
 ])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
-import mmseg_cicld  # noqa: F401, registers the parts that are looked up
-from mmseg_cicld.migration import OldConfigError, migrate, read_old_config, written_report
+from mmseg_cicld.command_line import one_line_errors
+from mmseg_cicld.migration import migrate, read_old_config, written_report
 
 
 def main() -> None:
@@ -20,12 +20,9 @@ def main() -> None:
     parser.add_argument('--drop', nargs='+', default=[], metavar='KEY',
                         help='old values to do without, such as uda.my_switch or data.train.source.pipeline[3]')
     args = parser.parse_args()
-    try:
-        old = read_old_config(args.old)
-    except OldConfigError as error:
-        sys.exit(f'error: {error}')
     init_default_scope('mmseg')
-    migration = migrate(old, tuple(args.drop))
+    with one_line_errors():
+        migration = migrate(read_old_config(args.old), tuple(args.drop))
     print(written_report(migration.ledger))
     if not migration.complete:
         sys.exit(f'error: {args.out} was not written: some values are not mapped, see the end of the report. Do '

@@ -1,0 +1,157 @@
+"""tools/train_stages.py: a sequence of trainings that can be stopped anywhere."""
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from shell_commands import ROOT, environment
+
+sys.path.insert(0, str(ROOT / 'tests/test_engine'))
+
+from toy_training import assert_same, records, toy_config, train  # noqa: E402
+
+from mmseg_cicld.engine import CheckpointError, read_checkpoint  # noqa: E402
+from mmseg_cicld.engine.stages import Stage, run_stages  # noqa: E402
+
+TOOL = ROOT / 'tools/train_stages.py'
+
+
+def stage_config(root: Path, name: str, seed: int, options: dict | None = None) -> Config:
+    """The toy training in the folder ``root/name``, four iterations and a checkpoint after the second."""
+    config = toy_config(str(root / name), max_iters=4, save_interval=2, val_interval=4, options=options)
+    config.randomness.seed = seed
+    config.experiment_name = f'{root}/{name}'
+    config.custom_imports = dict(imports=['mmseg_cicld', 'toy_training'], allow_failed_imports=False)
+    config.pop('work_dir')
+    return config
+
+
+def write_configs(root: Path, options: dict[str, dict] | None = None) -> list[Path]:
+    root.mkdir(exist_ok=True)
+    files = []
+    for seed, name in enumerate(('first', 'second', 'third')):
+        files.append(root / f'{name}.py')
+        stage_config(root, name, seed, (options or {}).get(name)).dump(str(files[-1]))
+    return files
+
+
+def run_tool(root: Path, files: list[Path], *more: str, code: int = 0, launch: tuple = ()) -> str:
+    path = os.pathsep.join([str(ROOT / 'tests/test_engine'), str(ROOT)])
+    command = [sys.executable, '-W', 'ignore', *launch, TOOL, *files, '--work-dir', root, *more]
+    done = subprocess.run([str(word) for word in command], cwd=root, env=environment(PYTHONPATH=path), text=True,
+                          capture_output=True, timeout=300)
+    assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    states = [read_checkpoint(root / 'third/iter_4.pth') for root in (one, other)]
+    for part in ('state_dict', 'optimizer'):
+        assert_same(states[0][part], states[1][part], part)
+    for name in ('first', 'second', 'third'):
+        assert records(one / name) == records(other / name)
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('straight')
+    assert 'all stages are finished' in run_tool(root, write_configs(root))
+    return root
+
+
+def test_each_stage_starts_with_the_weights_of_the_one_before(straight, tmp_path):
+    ended = read_checkpoint(straight / 'first/iter_4.pth')['state_dict']
+    handed = read_checkpoint(straight / 'second/handed_over.pth')['state_dict']
+    student = {name: value for name, value in ended.items() if name.startswith('student.')}
+    assert_same(dict(handed), student)
+    # The same second stage by hand.
+    config = stage_config(tmp_path, 'second', 1, {'load_from': str(straight / 'second/handed_over.pth')})
+    config.work_dir = str(tmp_path / 'second')
+    train(tmp_path / 'second', lambda work_dir: config)
+    assert_same(*(read_checkpoint(root / 'second/iter_4.pth')['state_dict'] for root in (straight, tmp_path)))
+    assert list(json.loads((straight / 'stages.json').read_text())['finished']) == ['first', 'second', 'third']
+
+
+@pytest.mark.parametrize('iteration', [1, 4])
+def test_a_kill_in_the_second_stage_changes_nothing(straight, tmp_path, iteration):
+    """Killed before the stage has a checkpoint of its own, and after that."""
+    files = write_configs(tmp_path, {'second': {'custom_hooks.0.signal_at': iteration}})
+    run_tool(tmp_path, files, code=-signal.SIGKILL)
+    assert list(json.loads((tmp_path / 'stages.json').read_text())['finished']) == ['first']
+    run_tool(tmp_path, write_configs(tmp_path))
+    assert_same_end(straight, tmp_path)
+    lines = (tmp_path / 'first/record.jsonl.rank0').read_text().splitlines()
+    assert len(lines) == 4  # the finished stage was not run again
+
+
+def test_a_polite_stop_ends_the_sequence_and_it_goes_on(straight, tmp_path):
+    stop = {'custom_hooks.0.signal_at': 2, 'custom_hooks.0.signum': int(signal.SIGTERM)}
+    run_tool(tmp_path, write_configs(tmp_path, {'first': stop}), code=128 + signal.SIGTERM)
+    run_tool(tmp_path, write_configs(tmp_path))
+    assert_same_end(straight, tmp_path)
+
+
+def test_a_stage_that_ended_just_before_the_state_was_written_is_not_trained_again(straight, tmp_path):
+    stages = [Stage('first', stage_config(tmp_path, 'first', 0))]
+    run_stages(stages, tmp_path)
+    (tmp_path / 'stages.json').unlink()
+    assert run_stages(stages, tmp_path) == tmp_path / 'first/iter_4.pth'
+    assert records(tmp_path / 'first') == records(straight / 'first')
+
+
+def test_two_processes(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(('localhost', 0))
+        port = probe.getsockname()[1]
+    files = write_configs(tmp_path)[:2]
+    run_tool(tmp_path, files, '--launcher', 'pytorch', '--cfg-options', 'train_dataloader.batch_size=1',
+             launch=('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}'))
+    ranks = [torch.load(tmp_path / f'second/final.rank{rank}', weights_only=True) for rank in (0, 1)]
+    assert all(torch.equal(ranks[0][name], ranks[1][name]) for name in ranks[0])
+
+
+def test_weights_can_be_handed_over_under_other_names(tmp_path):
+    teacher = {'hand_over': {'teacher.network.': 'student.'}}
+    run_stages([Stage('first', stage_config(tmp_path, 'first', 0)),
+                Stage('second', stage_config(tmp_path, 'second', 1, teacher))], tmp_path)
+    ended = read_checkpoint(tmp_path / 'first/iter_4.pth')['state_dict']
+    handed = read_checkpoint(tmp_path / 'second/handed_over.pth')['state_dict']
+    assert len(handed) == sum(name.startswith('teacher.') for name in ended)
+    assert all(torch.equal(value, ended[name.replace('student.', 'teacher.network.', 1)])
+               for name, value in handed.items())
+
+
+def test_other_sequences_and_changed_configs_are_refused(straight, tmp_path):
+    def stages(*names: str, options: dict | None = None) -> list[Stage]:
+        return [Stage(name, stage_config(tmp_path, name, seed, options)) for seed, name in enumerate(names)]
+
+    run_stages(stages('first'), tmp_path)
+    for wrong, message in [
+        (stages('second'), r"belongs to the stages \['first'\], you asked for \['second'\]"),
+        (stages('first', options={'optim_wrapper.optimizer.lr': 1e-2}), 'config of first is not the one'),
+        (stages('first', 'first'), 'need names of their own'),
+        (stages('one', 'two', options={'load_from': 'x.pth'}), 'two sets load_from or resume'),
+    ]:
+        with pytest.raises(CheckpointError, match=message):
+            run_stages(wrong, tmp_path)
+
+
+def test_weights_without_a_place_are_named(tmp_path):
+    wrong = {'hand_over': {'student.': 'teacher.'}}
+    with pytest.raises(CheckpointError, match=r'of which the next model lacks \(teacher\..*set hand_over'):
+        run_stages([Stage('first', stage_config(tmp_path, 'first', 0)),
+                    Stage('second', stage_config(tmp_path, 'second', 1, wrong))], tmp_path)
+
+
+def test_a_missing_config_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [str(TOOL), 'nothing.py', '--work-dir', 'nowhere'])
+    with pytest.raises(SystemExit, match='2'):
+        runpy.run_path(str(TOOL), run_name='__main__')
+    assert 'cannot read the config' in capsys.readouterr().err

@@ -2,7 +2,7 @@
 from .backbones import FusedMixVisionTransformer
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead
 from .diffusion import BlurDegradation, MaskDegradation, MixedDegradation, NoiseDegradation
-from .losses import DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
+from .losses import DegradationConsistencyLoss, DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
 from .necks import InterCoderNeck, SegFormerAdapter
 from .segmentors import HRDAEncoderDecoder
 from .verified_pretrained import VerifiedPretrained

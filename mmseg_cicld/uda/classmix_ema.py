@@ -92,14 +92,16 @@ class ClassMixEMA(BaseModel):
         for objective in self.objectives:
             objective.attach(self.student)
 
-    def forward(self, inputs: Tensor | StepContext, data_samples: list | int | None = None,
+    def forward(self, inputs: Tensor | StepContext, data_samples: list | tuple[int, int] | None = None,
                 mode: str = 'tensor') -> Tensor | list | dict[str, Tensor]:
-        """Predicts with the evaluated network (mmseg's modes), or runs objective number ``data_samples``.
+        """Predicts with the evaluated network (mmseg's modes), or runs a pass; ``data_samples`` are the numbers of its
+        objective and of the pass.
 
         The mode ``'objective'`` exists so that every forward of a step can go through a DDP module.
         """
         if mode == 'objective':
-            return self.objectives[data_samples](inputs)
+            index, part = data_samples
+            return self.objectives[index].passes[part](inputs)
         return self.evaluated(inputs, data_samples, mode)
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapper, ddp: nn.Module | None = None) -> dict[str, Tensor]:
@@ -119,8 +121,10 @@ class ClassMixEMA(BaseModel):
         self._update_teacher()
         context = self._context(data)
         log: dict[str, Tensor] = {}
-        for index in range(len(self.objectives)):
-            entries = self._run_objective(context, index, optim_wrapper, ddp)
+        passes = [(index, part) for index, objective in enumerate(self.objectives)
+                  for part in range(len(objective.passes))]
+        for index, part in passes:
+            entries = self._run_pass(context, index, part, (index, part) == passes[-1], optim_wrapper, ddp)
             log['loss'] = log.get('loss', 0) + entries.pop('loss')
             log.update(entries)
         log = self._read(log, context)
@@ -159,16 +163,17 @@ class ClassMixEMA(BaseModel):
             valid_B1HW=valid,
             files=tuple(str(sample.metainfo.get('img_path', 'an image without img_path')) for sample in samples))
 
-    def _run_objective(self, context: StepContext, index: int, optim_wrapper: OptimWrapper,
-                       ddp: nn.Module | None) -> dict[str, Tensor]:
-        """Computes and back-propagates the losses of one objective; its graph is gone when this returns."""
-        name, last = self.objectives[index].name, index == len(self.objectives) - 1
-        # Dropout and drop path draw from torch's global stream: keyed for each objective, not handed on.
-        torch.manual_seed(self.streams.integer(f'network.{name}', self._counts['iteration'], get_rank()))
+    def _run_pass(self, context: StepContext, index: int, part: int, last: bool, optim_wrapper: OptimWrapper,
+                  ddp: nn.Module | None) -> dict[str, Tensor]:
+        """Computes and back-propagates the losses of one pass of an objective; its graph is gone when this returns."""
+        name = self.objectives[index].name
+        # Dropout and drop path draw from torch's global stream: keyed for each pass, not handed on.
+        stream = f'network.{name}.{part}' if part else f'network.{name}'
+        torch.manual_seed(self.streams.integer(stream, self._counts['iteration'], get_rank()))
         module = self if ddp is None else ddp
         held_back = contextlib.nullcontext() if ddp is None or last else ddp.no_sync()
         with held_back, optim_wrapper.optim_context(module):
-            losses = module(context, index, mode='objective')
+            losses = module(context, (index, part), mode='objective')
         total, entries = self.parse_losses({f'{name}.{key}': value for key, value in losses.items()})
         self._backward(optim_wrapper, total, last)
         return {key: value.detach() for key, value in entries.items()}

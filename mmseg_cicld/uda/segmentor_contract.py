@@ -116,6 +116,19 @@ def draw_crop_box(segmentor: nn.Module, images_BCHW: Tensor, draws: Callable[[],
     return segmentor.draw_crop_box(tuple(images_BCHW.shape[2:]), draws())
 
 
+def encoder_views(segmentor: nn.Module, images_BCHW: Tensor, crop_box: tuple | None = None) -> tuple[Tensor, ...]:
+    """Returns what each pass through the encoder sees of images, or of maps of their size, in one training forward.
+
+    Args:
+        segmentor: An mmseg segmentor. One that passes more than once has a method ``encoder_views(images, crop_box)``.
+        images_BCHW: Images, or maps in their place.
+        crop_box: What :func:`draw_crop_box` gave for the forward.
+    """
+    if not hasattr(segmentor, 'encoder_views'):
+        return (images_BCHW, )
+    return segmentor.encoder_views(images_BCHW, crop_box)
+
+
 def predict_logits(segmentor: nn.Module, images_BCHW: Tensor, crop_box: tuple | None = None) -> Tensor:
     """Returns the segmentor's logits, float [B, classes, H, W] at input resolution, in the mode it is in.
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..random_streams import KeyedStreams
 from .mixing import NUM_IDS, MixedBatch, choose_classes, class_mix, mix_masks, present_ids
 from .pseudo_labels import PseudoLabelRule, PseudoLabels
-from .segmentor_contract import (FeatureEdit, SegmentationOutput, draw_crop_box, normalisation, predict_logits,
-                                 train_forward)
+from .segmentor_contract import (FeatureEdit, SegmentationOutput, draw_crop_box, encoder_views, normalisation,
+                                 predict_logits, train_forward)
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
 
@@ -89,6 +89,10 @@ class StepContext:
                                self.sample_seeds(name, len(images_BCHW)), edit_features)
         self.last_features[name] = output.features[-1].detach()
         return output
+
+    def student_views(self, name: str, images_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """Returns what :meth:`train_student` of this name shows the encoder of images, see :func:`encoder_views`."""
+        return encoder_views(self.student, images_BCHW, self._crop_box(name, images_BCHW))
 
     def sample_seeds(self, name: str, samples: int) -> list[int]:
         """Returns a seed in [0, 2**63) for each sample of this process, keyed by name, iteration and sample."""

@@ -13,7 +13,8 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 _TITLES = dict(source_image='source', source_label='source label', target_image='target', pseudo_label='pseudo-label',
                pseudo_weight='weight', mixed_image='mix', mixed_label='mixed label', mixed_weight='mixed weight',
-               masked_image='masked')
+               masked_image='masked', degraded_source_image='degraded source',
+               degraded_target_image='degraded target')
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -42,8 +43,8 @@ def step_tiles(kept_step: Mapping[str, np.ndarray], index: int, palette: Sequenc
         palette: RGB of each class.
 
     Returns:
-        RGB uint8 [H, W, 3] by title, in the order of the method: source, target, mix, masked. A weight map of one value
-        for the whole image has the value in its title.
+        RGB uint8 [H, W, 3] by title, in the order of the method: source, target, mix, masked, degraded. A weight map of
+        one value for the whole image has the value in its title.
     """
     tiles: dict[str, np.ndarray] = {}
     for name, title in _TITLES.items():

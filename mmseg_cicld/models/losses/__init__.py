@@ -1,6 +1,7 @@
 """Losses between sets of feature maps. They know the sets by their number alone."""
 from .contrastive import PixelClassContrastiveLoss
+from .degradation_consistency import DegradationConsistencyLoss
 from .domain_adversarial import DomainAdversarialLoss
 from .mmd import MaximumMeanDiscrepancy
 
-__all__ = ['DomainAdversarialLoss', 'MaximumMeanDiscrepancy', 'PixelClassContrastiveLoss']
+__all__ = ['DegradationConsistencyLoss', 'DomainAdversarialLoss', 'MaximumMeanDiscrepancy', 'PixelClassContrastiveLoss']

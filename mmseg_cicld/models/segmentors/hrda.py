@@ -78,11 +78,18 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Returns the features of the whole image at the context scale, finest first."""
+        return super().extract_feat(self._context_view(inputs))
+
+    @torch.no_grad()
+    def _context_view(self, inputs: Tensor) -> Tensor:
+        if self.context_scale == 1:
+            return inputs
         size = [int(side * self.context_scale) for side in inputs.shape[2:]]
-        with torch.no_grad():
-            inputs = inputs if self.context_scale == 1 else resize(
-                inputs, size=size, mode='bilinear', align_corners=False)
-        return super().extract_feat(inputs)
+        return resize(inputs, size=size, mode='bilinear', align_corners=False)
+
+    def encoder_views(self, images: Tensor, crop_box: CropBox) -> tuple[Tensor, Tensor]:
+        """Returns what the encoder sees of images in one training forward: the context, then the detail crop."""
+        return self._context_view(images), crop_box.crop(images)
 
     def extract_scales(self, inputs: Tensor, windows: Sequence[CropBox]) -> MultiScaleFeatures:
         """Returns context features and the detail features of windows; inputs [B, C, H, W] are normalised images."""

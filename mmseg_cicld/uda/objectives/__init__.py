@@ -1,4 +1,5 @@
 """Training signals, a file a method."""
+from .degradation import DegradationConsistency
 from .entropy_minimisation import EntropyMinimisation
 from .masked_consistency import MaskedConsistency
 from .objective import Objective
@@ -6,5 +7,5 @@ from .output_adversarial import OutputSpaceAdversarial
 from .self_training import ClassMixSelfTraining
 from .source import SourceSupervision
 
-__all__ = ['ClassMixSelfTraining', 'EntropyMinimisation', 'MaskedConsistency', 'Objective', 'OutputSpaceAdversarial',
-           'SourceSupervision']
+__all__ = ['ClassMixSelfTraining', 'DegradationConsistency', 'EntropyMinimisation', 'MaskedConsistency', 'Objective',
+           'OutputSpaceAdversarial', 'SourceSupervision']

@@ -1,4 +1,6 @@
 """What every training signal has in common."""
+from collections.abc import Callable, Sequence
+
 from torch import Tensor, nn
 
 from ..step_context import StepContext
@@ -22,6 +24,11 @@ class Objective(nn.Module):
 
     def attach(self, student: nn.Module) -> None:
         """Called after the student was built and again after its weights were initialised."""
+
+    @property
+    def passes(self) -> Sequence[Callable[[StepContext], dict[str, Tensor]]]:
+        """What a step calls, one after the other: each gives losses, which are back-propagated before the next."""
+        return (self, )
 
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the losses of one step."""

@@ -1,0 +1,168 @@
+"""Degradation bridging (DiDA, Li et al., NeurIPS 2025): consistency of predictions under degradation of the image.
+
+Shape suffixes: B images, C channels, H and W height and width.
+"""
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...models.diffusion.reconstruction import LogitReconstruction, ReconstructionHead, shrink_target
+from ...models.diffusion.shift_encoder import SeparateShiftEncoder, SharedShiftEncoder, feature_levels
+from ...models.losses.degradation_consistency import DegradationConsistencyLoss
+from ..pseudo_labels import PseudoLabelRule
+from ..segmentor_contract import FeatureEdit, normalisation, num_classes
+from ..step_context import StepContext
+from .objective import Objective
+
+SHIFT_ENCODERS = ('separate', 'shared', None)
+RECONSTRUCTIONS = ('own_head', 'shared_head', None)
+
+
+@MODELS.register_module()
+class DegradationConsistency(Objective):
+    """The segmentor's own losses on degraded images, which a shift encoder helps, and their reconstruction.
+
+    Two passes, each back-propagated by itself: degraded source images are supervised by their labels, degraded target
+    images (not mixed) by pseudo-labels of the clean image. What trains with them is not part of the segmentor.
+    Running statistics of its batch norms see clean images alone, as networks are tested on them.
+
+    ``shift_encoder`` and ``reconstruction`` give the rows of the paper's ablation: (None, None), ('shared', None),
+    ('shared', 'shared_head'), ('shared', 'own_head'), ('separate', 'own_head').
+
+    Args:
+        degradation: Config of a degradation; by default noise of 100 levels with a sigmoid schedule on a grid of 4
+            pixels, as in the released code.
+        shift_encoder: ``'separate'`` adds features of an encoder of the same architecture that knows the level (g');
+            ``'shared'`` modulates the student's features by the level; None leaves them alone.
+        reconstruction: ``'own_head'`` restores noise or clean image by a head of its own (h'); ``'shared_head'`` by one
+            linear layer from the logits; None does not.
+        weights: Of :class:`DegradationConsistencyLoss`.
+        threshold: Probability above which a pixel counts as confident, None weighs all pseudo-labels 1. No rows of the
+            crop are left out, as in the released code.
+        same_draws: Source and target image of a pair get the same level and noise, as in the released code.
+        recompute: Activations of the separate encoder are computed twice instead of kept: less memory, more time.
+        name: Prefix in the log.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    needs_target = True
+    needs_teacher = True
+
+    def __init__(self, degradation: dict | None = None, shift_encoder: str | None = 'separate',
+                 reconstruction: str | None = 'own_head', weights: str | Sequence[float] = 'paper',
+                 threshold: float | None = 0.968, same_draws: bool = True, recompute: bool = False,
+                 name: str = 'degraded') -> None:
+        super().__init__(name)
+        if shift_encoder not in SHIFT_ENCODERS:
+            raise ValueError(f'DegradationConsistency got shift_encoder={shift_encoder!r}, allowed are '
+                             f'{SHIFT_ENCODERS}')
+        if reconstruction not in RECONSTRUCTIONS:
+            raise ValueError(f'DegradationConsistency got reconstruction={reconstruction!r}, allowed are '
+                             f'{RECONSTRUCTIONS}')
+        if recompute and shift_encoder != 'separate':
+            raise ValueError(f'DegradationConsistency with shift_encoder={shift_encoder!r} has no encoder of its own '
+                             'to recompute: remove recompute')
+        self.degradation = MODELS.build(degradation or dict(type='NoiseDegradation', noise_stride=4))
+        self.loss = DegradationConsistencyLoss(weights)
+        self.rule = PseudoLabelRule(threshold)
+        self.same_draws = same_draws
+        self.shift_encoder: nn.Module | None = None
+        self.reconstruction_head: nn.Module | None = None
+        self._kinds = dict(shift_encoder=shift_encoder, reconstruction=reconstruction)
+        self._recompute = recompute
+
+    @property
+    def passes(self) -> Sequence[Callable[[StepContext], dict[str, Tensor]]]:
+        """One for the source images, one for the target images."""
+        return partial(self, domain='source'), partial(self, domain='target')
+
+    def attach(self, student: nn.Module) -> None:
+        """Builds shift encoder and reconstruction, or lets the encoder start from the student's weights once more."""
+        if self.shift_encoder is not None:
+            self.shift_encoder.copy_from(student)
+        elif self._kinds['shift_encoder'] == 'separate':
+            self.shift_encoder = SeparateShiftEncoder(student, self._recompute)
+        elif self._kinds['shift_encoder'] == 'shared':
+            self.shift_encoder = SharedShiftEncoder(student)
+        if self.reconstruction_head is None and self._kinds['reconstruction'] is not None:
+            channels = normalisation(student)[0].shape[1]
+            self.reconstruction_head = LogitReconstruction(num_classes(student), channels) \
+                if self._kinds['reconstruction'] == 'shared_head' \
+                else ReconstructionHead(feature_levels(student), self.degradation.target_stride, channels)
+
+    def forward(self, context: StepContext, domain: str) -> dict[str, Tensor]:
+        """Computes the losses on the degraded images of one domain, ``'source'`` or ``'target'``."""
+        name = f'{self.name}.{domain}'
+        images_BCHW, labels_BHW, weights_BHW = self._supervision(context, domain)
+        levels, seeds = self._draws(context, domain, len(images_BCHW))
+        with torch.no_grad():
+            degraded_BCHW, target_BCHW = self.degradation(images_BCHW, levels, seeds)
+            targets = [shrink_target(view, self.degradation.target_stride)
+                       for view in context.student_views(name, target_BCHW)]
+        context.show(f'degraded_{domain}_image', degraded_BCHW)
+        predictions: list[Tensor] = []
+        edit = self._edit(context.student_views(name, degraded_BCHW), targets, levels, predictions)
+        with running_statistics_kept(context.student):
+            output = context.train_student(name, degraded_BCHW, labels_BHW, weights_BHW, edit_features=edit)
+        if isinstance(self.reconstruction_head, LogitReconstruction):
+            targets = [shrink_target(target_BCHW, self.degradation.target_stride)]
+            predictions.append(self.reconstruction_head(output.logits_BCHW, tuple(targets[0].shape[2:])))
+        losses = self.loss(output.losses, predictions, targets if predictions else ())
+        return {f'{domain}.{key}': value for key, value in losses.items()}
+
+    def _supervision(self, context: StepContext, domain: str) -> tuple[Tensor, Tensor, Tensor | None]:
+        if domain == 'source':
+            return context.source.images_BCHW, context.source.labels_BHW, None
+        pseudo = context.pseudo_labels(self.rule)
+        return context.target.images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW
+
+    def _draws(self, context: StepContext, domain: str, samples: int) -> tuple[list[int], list[int]]:
+        stream = self.name if self.same_draws else f'{self.name}.{domain}'
+        levels = [int(context.uniform(f'{stream}.level', index) * self.degradation.steps)
+                  for index in context.sample_indices(samples)]
+        return levels, context.sample_seeds(f'{stream}.degradation', samples)
+
+    def _edit(self, views: Sequence[Tensor], targets: Sequence[Tensor], levels: Sequence[int],
+              predictions: list[Tensor]) -> FeatureEdit:
+        """Returns what turns features into compensated ones; reconstructions from them go into ``predictions``."""
+        compensations = self._compensations(views, levels)
+        passes = iter(zip(views, compensations, targets, strict=True))
+
+        def edit(inputs_BCHW: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            view_BCHW, compensate, target_BCHW = next(passes, (None, None, None))
+            if view_BCHW is None or view_BCHW.shape != inputs_BCHW.shape:
+                raise RuntimeError(f'the segmentor showed its encoder images of shape {tuple(inputs_BCHW.shape)}, '
+                                   'which encoder_views() of segmentor_contract.py did not expect: give the segmentor '
+                                   'a method encoder_views(images, crop_box) that returns what each pass sees')
+            features = compensate(features)
+            if isinstance(self.reconstruction_head, ReconstructionHead):
+                predictions.append(self.reconstruction_head(features, tuple(target_BCHW.shape[2:])))
+            return features
+
+        return edit
+
+    def _compensations(self, views: Sequence[Tensor], levels: Sequence[int]) -> list[Callable]:
+        if self.shift_encoder is None:
+            return [lambda features: features] * len(views)
+        levels_B = torch.tensor(levels).to(views[0].device, non_blocking=True)
+        return [self.shift_encoder(view_BCHW, levels_B) for view_BCHW in views]
+
+
+@contextmanager
+def running_statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Lets batch norms use the statistics of their batch without moving the running ones, inside the block."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

@@ -1,0 +1,332 @@
+"""Degradation consistency: supervision of each domain, draws, losses, gradients of each variant, every host method."""
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config, ConfigDict
+from mmengine.optim import OptimWrapper
+from mmseg.registry import MODELS
+
+from mmseg_cicld.engine.exporting import plain_config, select_network
+from mmseg_cicld.models.losses import DegradationConsistencyLoss
+from mmseg_cicld.random_streams import KeyedStreams
+from mmseg_cicld.uda import ClassMixEMA
+from mmseg_cicld.uda.segmentor_contract import train_forward
+
+SOURCE = dict(type='SourceSupervision')
+MIX = dict(type='ClassMixSelfTraining', threshold=0.06)
+MASKED = dict(type='MaskedConsistency', block=16, threshold=0.06)
+DEGRADED = dict(type='DegradationConsistency', threshold=0.06)
+HOSTS = dict(
+    dacs=[SOURCE, MIX],
+    daformer=[dict(SOURCE, feature_distance=dict(weight=0.005, min_ratio=0.25)), MIX],
+    mic=[SOURCE, MIX, MASKED],
+    advseg=[SOURCE, dict(type='OutputSpaceAdversarial')],
+    minent=[SOURCE, dict(type='EntropyMinimisation')])
+VARIANTS = [(None, None), ('shared', None), ('shared', 'shared_head'), ('shared', 'own_head'), ('separate', 'own_head')]
+
+
+def build(segmentor: dict, objectives, **kwargs) -> ClassMixEMA:
+    torch.manual_seed(0)
+    return MODELS.build(ConfigDict(type='ClassMixEMA', segmentor=copy.deepcopy(segmentor),
+                                   objectives=copy.deepcopy(objectives), **{'teacher': dict(momentum=0.9), **kwargs})).train()
+
+
+def step(model: ClassMixEMA, data: dict, lr: float = 1e-2, momentum: float = 0.0) -> dict:
+    """One step; ``model.contexts`` and ``model.forwards`` keep what the degraded passes saw and did."""
+    model.contexts, model.forwards = [], {}
+
+    def before(module, args, kwargs):
+        context, train_student = args[0], args[0].train_student
+
+        def record(name, *batch, **options):
+            model.forwards[name] = batch
+            return train_student(name, *batch, **options)
+
+        if not model.contexts:
+            context.train_student = record
+        model.contexts.append(context)
+
+    handle = model.objectives[-1].register_forward_pre_hook(before, with_kwargs=True)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    log = model.train_step(data, OptimWrapper(torch.optim.SGD(parameters, lr=lr, momentum=momentum)))
+    handle.remove()
+    return log
+
+
+@pytest.fixture
+def hrda(segmentor):
+    """A tiny two-scale segmentor: SegFormer with crops of 32 in images of 64."""
+    config = segmentor()
+    config.update(type='HRDAEncoderDecoder', hr_crop_size=(32, 32))
+    config['decode_head'].update(type='HRDAHead', single_scale_head='SegformerHead', hr_loss_weight=0.1)
+    return config
+
+
+@pytest.mark.parametrize('host', HOSTS)
+def test_goes_on_top_of_every_method(segmentor, batch, host):
+    log = step(build(segmentor(), [*HOSTS[host], DEGRADED]), batch())
+    for domain in ('source', 'target'):
+        assert float(log[f'degraded.{domain}.decode.loss_ce']) > 0
+        assert float(log[f'degraded.{domain}.loss_reconstruction']) > 0
+    losses = [float(value) for name, value in log.items() if 'loss' in name and name != 'loss']
+    assert float(log['loss']) == pytest.approx(sum(losses))
+
+
+@pytest.mark.parametrize('name', ['segformer', 'deeplabv3plus', 'upernet', 'auxiliary'])
+@pytest.mark.parametrize('variant', VARIANTS[1::3] + VARIANTS[2:3])
+def test_fits_every_segmentor(segmentor, batch, name, variant):
+    shift_encoder, reconstruction = variant
+    log = step(build(segmentor(name), [SOURCE, MIX, dict(
+        DEGRADED, shift_encoder=shift_encoder, reconstruction=reconstruction)]), batch())
+    assert all(torch.isfinite(value) for value in log.values())
+
+
+def test_supervision_and_draws_of_both_domains(segmentor, batch):
+    model = build(segmentor(), [SOURCE, MIX, DEGRADED])
+    step(model, batch())
+    context, degradation = model.contexts[0], model.objectives[-1].degradation
+    pseudo = context.pseudo_labels(model.objectives[-1].rule)
+    levels = [int(KeyedStreams(0).uniform('degraded.level', 0, index) * 100) for index in range(2)]
+    seeds = [KeyedStreams(0).integer('degraded.degradation.sample', 0, index) for index in range(2)]
+    expected = dict(source=(context.source.images_BCHW, context.source.labels_BHW, None),
+                    target=(context.target.images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW))
+    for domain, (images, labels, weights) in expected.items():
+        seen = model.forwards[f'degraded.{domain}']
+        assert torch.equal(seen[0], degradation(images, levels, seeds).images_BCHW)
+        assert torch.equal(seen[1], labels)
+        assert seen[2] is None if weights is None else torch.equal(seen[2], weights)
+    assert len(set(levels)) == 2
+
+
+def test_no_rows_of_the_target_are_left_out(segmentor, batch):
+    model = build(segmentor(), [SOURCE, dict(MIX, ignore_top=8, ignore_bottom=8), DEGRADED])
+    step(model, batch())
+    weights = model.forwards['degraded.target'][2]
+    assert float(weights.min()) == float(weights.max()) > 0
+
+
+def test_pairs_share_level_and_noise_unless_told_otherwise(segmentor, batch):
+    data = batch()
+    data['target']['inputs'] = [image.clone() for image in data['source']['inputs']]
+    for same in (True, False):
+        model = build(segmentor(), [SOURCE, MIX, dict(DEGRADED, same_draws=same)])
+        step(model, copy.deepcopy(data))
+        source, target = (model.forwards[f'degraded.{domain}'][0] for domain in ('source', 'target'))
+        assert torch.equal(source, target) == same
+        assert not torch.equal(source[0], source[1])
+
+
+def test_levels_cover_the_whole_range(segmentor, batch):
+    model = build(segmentor(), [SOURCE, MIX, dict(DEGRADED, degradation=dict(type='BlurDegradation', steps=5))])
+    step(model, batch())
+    objective, context = model.objectives[-1], model.contexts[0]
+    drawn = {level for seed in range(20) for level in objective._draws(_seeded(context, seed), 'source', 2)[0]}
+    assert drawn == {0, 1, 2, 3, 4}
+
+
+def _seeded(context, seed: int):
+    context._streams = KeyedStreams(seed)
+    return context
+
+
+@pytest.mark.parametrize('degradation', [
+    dict(type='NoiseDegradation'), dict(type='BlurDegradation'), dict(type='MaskDegradation', block=8),
+    dict(type='MaskDegradation', shape='blob'),
+    dict(type='MixedDegradation', degradations=[
+        dict(type='NoiseDegradation', noise_stride=4), dict(type='BlurDegradation')])],
+    ids=['noise', 'blur', 'block', 'blob', 'mixed'])
+def test_every_degradation_trains(segmentor, batch, degradation):
+    log = step(build(segmentor(), [SOURCE, MIX, dict(DEGRADED, degradation=degradation)]), batch())
+    assert all(torch.isfinite(value) for value in log.values())
+
+
+@pytest.mark.parametrize('name, factors', [('paper', (0.5, 5)), ('paper_deeplabv2', (0.5, 1)),
+                                           ('released', (1 / 3, 20 / 3)), ((0.2, 0), (0.2, 0))])
+def test_loss_is_the_direct_formula(name, factors):
+    prediction, target = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
+    segmentation = {'decode.loss_ce': torch.tensor(2.0), 'decode.acc_seg': torch.tensor(50.0)}
+    losses = DegradationConsistencyLoss(name)(segmentation, [prediction, target], [target, target])
+    torch.testing.assert_close(losses['decode.loss_ce'], torch.tensor(2.0 * factors[0]))
+    torch.testing.assert_close(losses['loss_reconstruction'], factors[1] * ((prediction - target)**2).mean() / 2)
+    assert losses['decode.acc_seg'] == 50
+    assert 'loss_reconstruction' not in DegradationConsistencyLoss(name)(segmentation)
+
+
+def test_losses_of_a_step_are_the_direct_formulas(segmentor, batch):
+    """Without compensation and reconstruction: half of the segmentor's own loss on the degraded images."""
+    model = build(segmentor(dropout_ratio=0.0), [SOURCE, MIX, dict(DEGRADED, shift_encoder=None, reconstruction=None)])
+    _without_stochastic_depth(model)
+    student = copy.deepcopy(model.student)
+    log = step(model, batch())
+    for domain in ('source', 'target'):
+        losses = train_forward(student, *model.forwards[f'degraded.{domain}']).losses
+        expected = 0.5 * float(losses['decode.loss_ce'].detach())
+        assert float(log[f'degraded.{domain}.decode.loss_ce']) == pytest.approx(expected, rel=1e-5)
+
+
+def test_losses_with_a_separate_encoder_are_the_direct_formulas(segmentor, batch):
+    model = build(segmentor(dropout_ratio=0.0), [SOURCE, MIX, DEGRADED])
+    _without_stochastic_depth(model)
+    before = copy.deepcopy(model)
+    log = step(model, batch())
+    images, labels, _ = model.forwards['degraded.source']
+    objective = before.objectives[-1]
+    features = [one + other for one, other in zip(before.student.backbone(images),
+                                                  objective.shift_encoder.encoder.backbone(images))]
+    logits = before.student.decode_head(features)
+    expected = 0.5 * F.cross_entropy(F.interpolate(logits, size=(64, 64), mode='bilinear'), labels)
+    assert float(log['degraded.source.decode.loss_ce']) == pytest.approx(float(expected), rel=1e-4)
+    target = torch.stack([torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(
+        KeyedStreams(0).integer('degraded.degradation.sample', 0, index))) for index in range(2)])
+    expected = 5 * F.mse_loss(objective.reconstruction_head(tuple(features), (16, 16)), target)
+    assert float(log['degraded.source.loss_reconstruction']) == pytest.approx(float(expected), rel=1e-4)
+
+
+def _without_stochastic_depth(model) -> None:
+    for module in model.modules():
+        if type(module).__name__ == 'DropPath':
+            module.drop_prob = 0.0
+
+
+@pytest.mark.parametrize('shift_encoder, reconstruction', VARIANTS)
+def test_which_parameters_receive_gradients(segmentor, batch, shift_encoder, reconstruction):
+    options = dict(DEGRADED, shift_encoder=shift_encoder, reconstruction=reconstruction)
+    model = build(segmentor(), [SOURCE, MIX, options])
+    step(model, batch())  # the modulation starts at zero, so that its embedding learns from the second step on
+    model.zero_grad()
+    gradients = {}
+    step_of = OptimWrapper.step
+    OptimWrapper.step = lambda self, **kwargs: gradients.update(
+        {name: p.grad is not None and bool((p.grad != 0).any()) for name, p in model.named_parameters()})
+    try:
+        step(model, batch())
+    finally:
+        OptimWrapper.step = step_of
+    moved = {name for name, some in gradients.items() if some}
+    expected = {None: set(), 'shared': {'shift_encoder.modulation'},
+                'separate': {'shift_encoder.modulation', 'shift_encoder.encoder'}}[shift_encoder]
+    expected = expected | ({'reconstruction_head'} if reconstruction else set())
+    own = [name.removeprefix('objectives.2.') for name in gradients if name.startswith('objectives.2.')]
+    assert {part for part in ('shift_encoder.modulation', 'shift_encoder.encoder', 'reconstruction_head')
+            if any(name.startswith(part) for name in own)} == expected
+    without = {name for name in set(gradients) - moved if not name.startswith('teacher.')}
+    assert without <= {name for name in without if 'norm' in name or '.bias' in name}, without  # bias before a norm
+    assert not any(name.startswith('teacher.') for name in moved)
+
+
+def test_degraded_passes_reach_the_student_alone_through_their_own_losses(segmentor, batch):
+    """Head parameters get no gradient from reconstruction by a head of its own, all of it from consistency."""
+    gradients = {}
+    for weights in ((1.0, 0.0), (0.0, 1.0)):
+        model = build(segmentor(), [SOURCE, dict(DEGRADED, weights=weights)])
+        step(model, batch(), lr=0.0)
+        context, objective = model.contexts[0], model.objectives[-1]
+        model.zero_grad()
+        sum(value for key, value in objective.passes[0](context).items() if 'loss' in key).backward()
+        gradients[weights] = {name for name, parameter in model.named_parameters()
+                              if parameter.grad is not None and bool((parameter.grad != 0).any())}
+    consistency, reconstruction = gradients.values()
+    assert any('student.decode_head' in name for name in consistency)
+    assert not any('student.decode_head' in name for name in reconstruction)
+    assert any('student.backbone' in name for name in reconstruction & consistency)
+    assert not any('reconstruction_head' in name for name in consistency)
+
+
+def test_graphs_are_freed_between_the_domains(segmentor, batch):
+    model = build(segmentor(), [SOURCE, MIX, DEGRADED])
+    order = []
+    objective = model.objectives[-1]
+    backward = model._backward
+    model._backward = lambda *args: (order.append('backward'), backward(*args))
+    handle = objective.register_forward_pre_hook(
+        lambda module, args, kwargs: order.append(kwargs['domain']), with_kwargs=True)
+    step(model, batch())
+    handle.remove()
+    assert order == ['backward', 'backward', 'source', 'backward', 'target', 'backward']
+
+
+def test_running_statistics_see_clean_images_alone(segmentor, batch):
+    model = build(segmentor('deeplabv3plus'), [SOURCE, MIX, DEGRADED])
+    alone = build(segmentor('deeplabv3plus'), [SOURCE, MIX])
+    step(model, batch())
+    step(alone, batch())
+    names = [name for name, _ in alone.student.named_buffers() if 'running' in name or 'num_batches' in name]
+    assert names and all(torch.equal(model.student.get_buffer(name), alone.student.get_buffer(name)) for name in names)
+    assert all(module.track_running_stats for module in model.modules() if hasattr(module, 'track_running_stats'))
+
+
+def test_both_scales_are_degraded_compensated_and_reconstructed(hrda, batch):
+    model = build(hrda, [SOURCE, MIX, DEGRADED])
+    encoder, seen, passes = model.objectives[-1].shift_encoder, [], []
+    encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    model.student.backbone.register_forward_pre_hook(lambda module, args: passes.append(args[0]))
+    log = step(model, batch())
+    assert 'degraded.source.decode.hr.loss_ce' in log
+    student = [view for view in passes[-4:]]  # context and detail of source, then of target
+    assert len(seen) == 4 and all(torch.equal(one, other) for one, other in zip(seen, student))
+    degraded = model.forwards['degraded.target'][0]
+    torch.testing.assert_close(seen[2], F.interpolate(degraded, scale_factor=0.5, mode='bilinear'))
+    assert any(torch.equal(seen[3], degraded[:, :, y:y + 32, x:x + 32])
+               for y in range(0, 33, 8) for x in range(0, 33, 8))
+
+
+def test_a_segmentor_with_views_of_its_own_is_named(segmentor, batch):
+    model = build(segmentor(), [SOURCE, MIX, DEGRADED])
+    extract = model.student.extract_feat
+    model.student.extract_feat = lambda images: extract(images[:, :, :32, :32] if len(model.contexts) else images)
+    with pytest.raises(RuntimeError, match='encoder_views'):
+        step(model, batch())
+
+
+def test_initialisation_reaches_the_separate_encoder(segmentor):
+    model = build(segmentor(), [SOURCE, MIX, DEGRADED])
+    model.init_weights()
+    backbone = model.objectives[-1].shift_encoder.encoder.backbone
+    assert all(torch.equal(value, backbone.state_dict()[name])
+               for name, value in model.student.backbone.state_dict().items())
+
+
+@pytest.mark.parametrize('shift_encoder, reconstruction', VARIANTS)
+def test_export_leaves_everything_behind_and_predicts_bitwise_the_same(segmentor, batch, shift_encoder, reconstruction):
+    options = dict(DEGRADED, shift_encoder=shift_encoder, reconstruction=reconstruction)
+    model = build(segmentor(), [SOURCE, MIX, options])
+    for _ in range(2):
+        step(model, batch())
+    config = plain_config(Config(dict(model=dict(type='ClassMixEMA', segmentor=segmentor()))))
+    exported = MODELS.build(config.model)
+    state = select_network(model.state_dict(), 'student', 'a checkpoint')
+    assert not any('objectives' in name or 'shift' in name for name in state)
+    exported.load_state_dict(state, strict=True)
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(exported.eval()(images), model.student.eval()(images))
+
+
+def test_the_picture_of_a_step_shows_the_degraded_images(segmentor, batch):
+    model = build(segmentor(), [SOURCE, MIX, DEGRADED])
+    model.keep_step = True
+    step(model, batch())
+    for domain in ('source', 'target'):
+        assert model.kept_step[f'degraded_{domain}_image'].shape == (2, 3, 64, 64)
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(shift_encoder='own'), "shift_encoder='own', allowed are"),
+    (dict(reconstruction='head'), "reconstruction='head', allowed are"),
+    (dict(shift_encoder='shared', recompute=True), 'remove recompute'),
+    (dict(weights='mine'), "weights='mine'.*'paper'"),
+    (dict(weights=(1, 2, 3)), 'give two numbers'),
+    (dict(weights=(1, -2)), 'give two numbers'),
+    (dict(threshold=2.0), 'allowed are values in'),
+    (dict(degradation=dict(type='NoiseDegradation', steps=0)), 'steps=0'),
+])
+def test_wrong_values_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(DEGRADED, **change))
+
+
+def test_missing_teacher_is_named(segmentor):
+    with pytest.raises(ValueError, match=r"\['degraded'\] need a teacher"):
+        build(segmentor(), [SOURCE, DEGRADED], teacher=None)

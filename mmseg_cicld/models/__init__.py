@@ -1,12 +1,16 @@
 """Networks: backbones, necks, decode heads and segmentors. They know nothing of domains, teachers or pseudo-labels."""
 from .backbones import FusedMixVisionTransformer
-from .decode_heads import DAFormerHead, DLV2Head, HRDAHead
-from .diffusion import BlurDegradation, MaskDegradation, MixedDegradation, NoiseDegradation
+from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
+from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation, MixedDegradation,
+                        NoiseDegradation)
 from .losses import DegradationConsistencyLoss, DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
 from .necks import InterCoderNeck, SegFormerAdapter
 from .segmentors import HRDAEncoderDecoder
 from .verified_pretrained import VerifiedPretrained
 
-__all__ = ['BlurDegradation', 'DAFormerHead', 'DLV2Head', 'DomainAdversarialLoss', 'FusedMixVisionTransformer',
-           'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'MaskDegradation', 'MaximumMeanDiscrepancy',
-           'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'VerifiedPretrained']
+__all__ = [
+    'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder', 'DAFormerHead', 'DLV2Head',
+    'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead',
+    'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation',
+    'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'VerifiedPretrained'
+]

@@ -1,0 +1,85 @@
+"""How a latent diffusion head trains and predicts."""
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How a prediction is made. None of it sees a label.
+
+    Args:
+        steps: Steps of the scheduler; 0 bypasses the denoiser.
+        start: Training timestep to start from, the noisiest if None. Training draws no noisier one either.
+        noise: ``'keyed'``: noise of ``seed``, the same for every image and window; ``'zero'``: none.
+        seed: Seed of that noise, and of schedulers that add more.
+        ensemble: Predictions from so many noises are averaged, as probabilities.
+        condition: Mask that the denoiser is given with ``condition='mask_attention'``: ``'null'``, or
+            ``'prediction'``: its own first prediction, in a second pass.
+    """
+
+    steps: int = 1
+    start: int | None = None
+    noise: str = 'keyed'
+    seed: int = 0
+    ensemble: int = 1
+    condition: str = 'null'
+
+    def __post_init__(self) -> None:
+        _one_of('inference.noise', self.noise, ('keyed', 'zero'))
+        _one_of('inference.condition', self.condition, ('null', 'prediction'))
+        if self.steps < 0 or self.ensemble < 1:
+            raise ValueError(f'decode_head.inference: steps={self.steps} and ensemble={self.ensemble}, allowed are at '
+                             'least 0 and at least 1')
+        if self.ensemble > 1 and self.noise == 'zero':
+            raise ValueError("decode_head.inference: all predictions of an ensemble are equal with noise='zero'; set "
+                             "noise='keyed' or ensemble=1")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How the head is trained.
+
+    Args:
+        timesteps: ``'random'``: one timestep a sample, uniformly; ``'start'``: that which inference starts from.
+        noise: ``'random'``, or ``'zero'`` to train for an inference without noise.
+        decoder_input: What the decoder learns on: ``'estimate'`` of the clean latent, or the ``'latent'`` itself.
+        masks: Where masks that enter the network come from: ``'labels'``, or the head's own ``'predictions'``.
+        condition_dropout: Share of samples in [0, 1] that get the null condition in place of a mask.
+        denoiser_learns_task: Whether the segmentation loss trains the denoiser too. Otherwise it passes through the
+            denoiser to the encoder (Eq. 7 has encoder and decoder only).
+        noise_loss_weight: Factor of the noise loss (Eq. 6), which trains the denoiser only.
+    """
+
+    timesteps: str = 'random'
+    noise: str = 'random'
+    decoder_input: str = 'estimate'
+    masks: str = 'labels'
+    condition_dropout: float = 0.5
+    denoiser_learns_task: bool = False
+    noise_loss_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _one_of('training.timesteps', self.timesteps, ('random', 'start'))
+        _one_of('training.noise', self.noise, ('random', 'zero'))
+        _one_of('training.decoder_input', self.decoder_input, ('estimate', 'latent'))
+        _one_of('training.masks', self.masks, ('labels', 'predictions'))
+        if not 0 <= self.condition_dropout <= 1 or self.noise_loss_weight < 0:
+            raise ValueError(f'decode_head.training: condition_dropout={self.condition_dropout} and noise_loss_weight='
+                             f'{self.noise_loss_weight}, allowed are [0, 1] and values from 0 on')
+
+
+def build_settings(kind: type, config: dict | None, key: str) -> InferenceSettings | TrainingSettings:
+    """Builds one of the two from a part of the config.
+
+    Raises:
+        ValueError: If the config has a key that does not exist, or a value that is not allowed.
+    """
+    config, known = config or {}, {field.name for field in fields(kind)}
+    unknown = sorted(set(config) - known)
+    if unknown:
+        raise ValueError(f'decode_head.{key} has no {", ".join(unknown)}; it has {", ".join(sorted(known))}')
+    return kind(**config)
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f'decode_head.{key} is {value!r}, allowed are {allowed}')

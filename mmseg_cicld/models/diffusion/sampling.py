@@ -1,0 +1,81 @@
+"""The reverse process of diffusion: a diffusers scheduler drives the denoiser, always with the same draws.
+
+Shape suffixes: B samples, C channels, h and w height and width.
+"""
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+
+import torch
+from diffusers import SchedulerMixin
+from torch import Tensor
+
+# Maps the latent that the denoiser sees and its timesteps [B] to what the denoiser predicts.
+Predict = Callable[[Tensor, Tensor], Tensor]
+
+
+class ReverseProcess:
+    """Denoises a latent in a given number of steps.
+
+    Args:
+        scheduler: A diffusers scheduler. It is copied, since its steps change it.
+        steps: Number of steps, at least 1.
+        start: Training timestep to start from; the schedule is cut there, so that the steps spread over what is left.
+    """
+
+    def __init__(self, scheduler: SchedulerMixin, steps: int, start: int) -> None:
+        self.steps, self.start = steps, start
+        self._scheduler = _cut(scheduler, start)
+        self._takes_generator = 'generator' in inspect.signature(scheduler.step).parameters
+
+    def latents(self, predict: Predict, begin_BChw: Tensor, noise_BChw: Tensor, seed: int) -> Iterator[Tensor]:
+        """Yields the latent after each step; the last one is the result.
+
+        Args:
+            predict: The denoiser.
+            begin_BChw: Latent that is noised to begin with, zeros to begin with noise alone.
+            noise_BChw: Noise of variance one, or zeros.
+            seed: What schedulers that add noise at each step draw from, the same for every sample: a sample's result
+                does not depend on its batch.
+        """
+        scheduler = copy.deepcopy(self._scheduler)
+        self._set_timesteps(scheduler, begin_BChw.device)
+        latent_BChw = _noised(scheduler, begin_BChw, noise_BChw)
+        batch, options = len(begin_BChw), {}
+        if self._takes_generator:
+            options['generator'] = [torch.Generator().manual_seed(seed) for _ in range(batch)]
+        for time in scheduler.timesteps:
+            seen_BChw = latent_BChw
+            if hasattr(scheduler, 'scale_model_input'):
+                seen_BChw = scheduler.scale_model_input(latent_BChw, time)
+            prediction_BChw = predict(seen_BChw, time.expand(batch)).to(latent_BChw.dtype)
+            latent_BChw = scheduler.step(prediction_BChw, time, latent_BChw, **options).prev_sample
+            latent_BChw = latent_BChw.to(begin_BChw.dtype)
+            yield latent_BChw
+
+    def _set_timesteps(self, scheduler: SchedulerMixin, device: torch.device) -> None:
+        if hasattr(scheduler, 'alphas_cumprod'):
+            scheduler.set_timesteps(self.steps, device=device)
+            return
+        # Flow matching has no spacing to choose; these are trailing, where its own end next to zero.
+        share = (self.start + 1) / scheduler.config.num_train_timesteps
+        sigmas = [share * (self.steps - step) / self.steps for step in range(self.steps)]
+        scheduler.set_timesteps(sigmas=sigmas, device=device)
+
+
+def _cut(scheduler: SchedulerMixin, start: int) -> SchedulerMixin:
+    length = start + 1
+    if length == scheduler.config.num_train_timesteps or not hasattr(scheduler, 'alphas_cumprod'):
+        return scheduler
+    changes = dict(num_train_timesteps=length, trained_betas=scheduler.betas[:length].tolist())
+    if 'rescale_betas_zero_snr' in scheduler.config:  # these betas have been rescaled
+        changes['rescale_betas_zero_snr'] = False
+    return type(scheduler).from_config(scheduler.config, **changes)
+
+
+def _noised(scheduler: SchedulerMixin, begin_BChw: Tensor, noise_BChw: Tensor) -> Tensor:
+    # Schedulers differ in the scale of their latents, so the scheduler itself noises.
+    time = scheduler.timesteps[:1]
+    if hasattr(scheduler, 'add_noise'):
+        return scheduler.add_noise(begin_BChw, noise_BChw, time)
+    return scheduler.scale_noise(begin_BChw, time, noise_BChw)

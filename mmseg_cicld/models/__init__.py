@@ -1,5 +1,5 @@
 """Networks: backbones, necks, decode heads and segmentors. They know nothing of domains, teachers or pseudo-labels."""
-from .backbones import FusedMixVisionTransformer
+from .backbones import AutoencoderEncoder, FusedMixVisionTransformer
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation, MixedDegradation,
                         NoiseDegradation)
@@ -9,8 +9,8 @@ from .segmentors import HRDAEncoderDecoder
 from .verified_pretrained import VerifiedPretrained
 
 __all__ = [
-    'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder', 'DAFormerHead', 'DLV2Head',
-    'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead',
-    'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation',
-    'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'VerifiedPretrained'
+    'AutoencoderEncoder', 'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder', 'DAFormerHead',
+    'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder',
+    'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation', 'MaximumMeanDiscrepancy',
+    'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'VerifiedPretrained'
 ]

@@ -39,7 +39,8 @@ def test_embedded_tokens_are_the_shares_times_the_embedding():
 def test_a_place_of_ignored_pixels_is_the_null_condition(config):
     tokens = MODELS.build(config)(mask(), (2, 2))
     assert tokens.shape == (2, 4, 6)
-    assert tokens[0, 0].abs().sum() == 0 and (tokens[1].abs().sum(1) > 0).all() and (tokens[0, 1:].abs().sum(1) > 0).all()
+    assert tokens[0, 0].abs().sum() == 0
+    assert (tokens[1].abs().sum(1) > 0).all() and (tokens[0, 1:].abs().sum(1) > 0).all()
 
 
 def test_renders_the_palette_normalised_and_ignored_pixels_black():

@@ -90,9 +90,9 @@ class Denoiser(nn.Module):
         if any(side % self.stride for side in size):
             raise ValueError(
                 f'the latent has {size[0]} x {size[1]} places, but the denoiser halves it '
-                f'{len(self.unet.config.block_out_channels) - 1} times and needs multiples of {self.stride}: change '
-                'the crop size (and, for tests, data_preprocessor.test_cfg=dict(size_divisor=...)), neck.latent_index, or '
-                'the number of decode_head.denoiser.block_out_channels')
+                f'{len(self.unet.config.block_out_channels) - 1} times and needs multiples of {self.stride}: '
+                'change the crop size (and, for tests, data_preprocessor.test_cfg=dict(size_divisor=...)), '
+                'neck.latent_index, or the number of decode_head.denoiser.block_out_channels')
         return size[0] // self.stride, size[1] // self.stride
 
     def forward(self, noisy_BChw: Tensor, times_B: Tensor, image_BChw: Tensor,
@@ -130,7 +130,7 @@ def _build_unet(config: dict, in_channels: int, out_channels: int) -> nn.Module:
     crossed = [type(block).__name__ for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
                if getattr(block, 'has_cross_attention', False)]
     if crossed:
-        raise ValueError(f'decode_head.denoiser has the cross attention blocks {crossed}, which have nothing to attend '
-                         "to: set down_block_types and up_block_types to ('DownBlock2D', ...) and ('UpBlock2D', ...), and "
+        raise ValueError(f'decode_head.denoiser has the cross attention blocks {crossed}, which have nothing to '
+                         "attend to: set down_block_types=('DownBlock2D', ...), up_block_types=('UpBlock2D', ...) and "
                          "mid_block_type='UNetMidBlock2D'")
     return unet

@@ -14,14 +14,13 @@ _MIT_FILE = re.compile(r'(?:^|/)mit_(b[0-5])\.pth$')
 def migrate_backbone(model: OldPart) -> dict:
     """Migrates ``model.backbone`` and ``model.pretrained``."""
     backbone = model.part('backbone')
-    name = backbone.look('type')
-    mit = _MIT.fullmatch(name) if isinstance(name, str) else None
+    mit = _MIT.fullmatch(backbone.kind)
     if mit:
         return _mit(model, backbone, mit.group(1))
-    kind = stock_class(name)
+    kind = stock_class(backbone.kind)
     if kind is None:
-        backbone.refuse('type', f'{name!r} is neither mit_b0 to mit_b5 nor a backbone of mmseg 1.x')
-        return dict(type=name)
+        backbone.refuse('type', f'{backbone.look("type")!r} is neither mit_b0 to mit_b5 nor a backbone of mmseg 1.x')
+        return {}
     new = copy_stock(backbone, kind, NEW, skip=('pretrained', 'init_cfg'))
     weights = _pretrained(model, backbone)
     if 'init_cfg' in backbone:
@@ -31,8 +30,7 @@ def migrate_backbone(model: OldPart) -> dict:
 
 def is_mit(model: OldPart) -> bool:
     """Tells whether the backbone is a MiT by its old name."""
-    backbone = model.look('backbone')
-    return isinstance(backbone, dict) and _MIT.fullmatch(str(backbone.get('type'))) is not None
+    return _MIT.fullmatch(model.part('backbone').kind) is not None
 
 
 def migrate_neck(model: OldPart) -> dict:
@@ -40,10 +38,10 @@ def migrate_neck(model: OldPart) -> dict:
     if model.look('neck') is None:
         model.drop('neck', 'None: there is no neck')
         return {}
-    neck, name = model.part('neck'), model.look('neck').get('type')
-    kind = SegFormerAdapter if name == 'SegFormerAdapter' else stock_class(name)
+    neck = model.part('neck')
+    kind = SegFormerAdapter if neck.kind == 'SegFormerAdapter' else stock_class(neck.kind)
     if kind is None:
-        neck.refuse('type', f'{name!r} is neither SegFormerAdapter nor a neck of mmseg 1.x')
+        neck.refuse('type', f'{neck.look("type")!r} is neither SegFormerAdapter nor a neck of mmseg 1.x')
         return {}
     return dict(neck=copy_stock(neck, kind, 'model.segmentor.neck'))
 
@@ -85,7 +83,7 @@ def _pretrained(model: OldPart, backbone: OldPart) -> dict | None:
 
 
 def _init_cfg(init: OldPart) -> dict:
-    if init.look('type') != 'Pretrained':
+    if init.kind != 'Pretrained':
         init.refuse('type', f"{init.look('type')!r}: only 'Pretrained' is known")
     init.take('type', f'{NEW}.init_cfg.type')
     return dict(type='VerifiedPretrained', checkpoint=init.need('checkpoint', f'{NEW}.init_cfg.checkpoint'))

@@ -30,16 +30,16 @@ def migrate_data(data: OldPart, adapts: bool) -> NewData:
     """
     input_format = InputFormat()
     train = data.part('train')
-    paired = train.look('type') == 'UDADataset'
+    paired = train.kind == 'UDADataset'
     settings, dataset, crop_size = (_paired if paired else _source_alone)(train, input_format, adapts)
     tests, test_datasets = _tests(data, input_format)
     settings.update(tests)
     if not input_format.complete:
         train.refuse('pipeline', 'no pipeline has a Normalize: colour jitter and mixing need mean and std')
-    workers = data.take('workers_per_gpu', 'train_dataloader.num_workers, val_dataloader.num_workers, '
-                                           'test_dataloader.num_workers', 2)
+    workers = data.number('workers_per_gpu', 'train_dataloader.num_workers, val_dataloader.num_workers, '
+                                             'test_dataloader.num_workers')
     settings['train_dataloader'] = dict(
-        batch_size=data.need('samples_per_gpu', 'train_dataloader.batch_size', 2), num_workers=workers,
+        batch_size=data.number('samples_per_gpu', 'train_dataloader.batch_size'), num_workers=workers,
         persistent_workers=workers > 0, sampler=dict(type='KeyedInfiniteSampler'), dataset=dataset)
     for name, test_dataset in test_datasets.items():
         settings[f'{name}_dataloader'] = dict(
@@ -92,12 +92,14 @@ def _source_alone(train: OldPart, input_format: InputFormat, adapts: bool) -> tu
 
 def _rare_class_sampling(old: OldPart) -> dict:
     path = 'train_dataloader.dataset.rare_class_sampling'
-    return {key: old.need(key, f'{path}.{key}') for key in ('min_pixels', 'class_temp', 'min_crop_ratio')}
+    return {key: old.number(key, f'{path}.{key}') for key in ('min_pixels', 'class_temp', 'min_crop_ratio')}
 
 
 def _margins(target: OldPart) -> tuple[int, ...] | None:
-    margins = target.take('crop_pseudo_margins', 'target_pipeline[1].margins')
-    return None if margins is None else tuple(margins)
+    if target.look('crop_pseudo_margins') is None:
+        target.drop('crop_pseudo_margins', 'there are none')
+        return None
+    return target.numbers('crop_pseudo_margins', 'target_pipeline[1].margins', 4)
 
 
 def _tests(data: OldPart, input_format: InputFormat) -> tuple[dict, dict]:
@@ -120,15 +122,14 @@ def _steps(dataset: OldPart) -> list[OldPart]:
 
 
 def _dataset(old: OldPart, new: str, pipeline: Name, labelled: bool = True) -> dict:
-    kind = old.look('type')
-    if kind in _TYPES:
+    if old.kind in _TYPES:
         old.take('type', f'{new}.type')
     else:
-        old.refuse('type', f'{kind!r} is no dataset of this package ({", ".join(_TYPES)} are known): take a '
-                           'FolderDataset, see docs/own_data.md')
-    dataset = dict(type=_TYPES.get(kind))
+        old.refuse('type', f'{old.look("type")!r} is none of {", ".join(_TYPES)}: take a FolderDataset, see '
+                           'docs/own_data.md')
+    dataset = dict(type=_TYPES.get(old.kind))
     if 'data_root' in old:
-        dataset['data_root'] = old.take('data_root', f'{new}.data_root').rstrip('/')
+        dataset['data_root'] = old.text('data_root', f'{new}.data_root').rstrip('/')
     dataset['data_prefix'] = _prefixes(old, f'{new}.data_prefix', labelled)
     if old.look('split') is not None:
         dataset['ann_file'] = old.look('split')
@@ -146,16 +147,12 @@ def _dataset(old: OldPart, new: str, pipeline: Name, labelled: bool = True) -> d
 
 
 def _prefixes(old: OldPart, new: str, labelled: bool) -> dict:
-    prefixes = dict(img_path=_folder(old.need('img_dir', f'{new}.img_path', '')))
+    prefixes = dict(img_path=old.text('img_dir', f'{new}.img_path').rstrip('/'))
     if not labelled:
         old.drop('ann_dir', 'labels of the target are never used in training')
     else:
-        prefixes['seg_map_path'] = _folder(old.need('ann_dir', f'{new}.seg_map_path', ''))
+        prefixes['seg_map_path'] = old.text('ann_dir', f'{new}.seg_map_path').rstrip('/')
     return prefixes
-
-
-def _folder(path: str | None) -> str:
-    return (path or '').rstrip('/')
 
 
 def _metainfo(old: OldPart, new: str) -> dict:

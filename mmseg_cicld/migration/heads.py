@@ -19,9 +19,9 @@ _FUSION_KEYS = dict(
 def migrate_decode_head(model: OldPart) -> dict:
     """Migrates ``model.decode_head``."""
     head = model.part('decode_head')
-    if head.look('type') in HRDA:
+    if head.kind in HRDA:
         return _hrda(model, head)
-    return _single_scale(head, head.look('type'), type_key='type')
+    return _single_scale(head, head.kind, type_key='type')
 
 
 def migrate_auxiliary_head(model: OldPart) -> dict:
@@ -30,10 +30,10 @@ def migrate_auxiliary_head(model: OldPart) -> dict:
         model.drop('auxiliary_head', 'None: there is no auxiliary head')
         return {}
     head = model.part('auxiliary_head')
-    return dict(auxiliary_head=_stock(head, head.look('type'), 'model.segmentor.auxiliary_head'))
+    return dict(auxiliary_head=_stock(head, 'model.segmentor.auxiliary_head'))
 
 
-def _single_scale(head: OldPart, name: object, type_key: str) -> dict:
+def _single_scale(head: OldPart, name: str, type_key: str) -> dict:
     if name in DAFORMER:
         return _daformer(head, type_key)
     if name == 'DLV2Head':
@@ -42,13 +42,13 @@ def _single_scale(head: OldPart, name: object, type_key: str) -> dict:
         head.refuse(type_key, "'SegFormerHead' (a linear layer a level) is not the SegformerHead of mmseg 1.x "
                               '(convolution, norm and ReLU a level): choose a head of this package or of mmseg')
         return {}
-    return _stock(head, name, NEW)
+    return _stock(head, NEW)
 
 
-def _stock(head: OldPart, name: object, new: str) -> dict:
-    kind = stock_class(name)
+def _stock(head: OldPart, new: str) -> dict:
+    kind = stock_class(head.kind)
     if kind is None or not issubclass(kind, BaseDecodeHead):
-        head.refuse('type', f'{name!r} is no decode head of this package or of mmseg 1.x')
+        head.refuse('type', f'{head.look("type")!r} is no decode head of this package or of mmseg 1.x')
         return {}
     head.drop_if('sampler', (None, ), 'there is none', 'that slot carries the weights of the pseudo-labels')
     return copy_stock(head, kind, new, skip=('sampler', ))
@@ -98,9 +98,9 @@ def _decoder_params(params: OldPart) -> dict:
 
 
 def _fusion(layer: OldPart, path: str) -> dict:
-    kind = layer.look('type')
+    kind = layer.kind
     if kind not in _FUSION_KEYS:
-        layer.refuse('type', f'{kind!r}: this package has {sorted(_FUSION_KEYS)}')
+        layer.refuse('type', f'{layer.look("type")!r}: this package has {sorted(_FUSION_KEYS)}')
         return {}
     new = dict(type=layer.take('type', f'{path}.type'))
     for key in _FUSION_KEYS[kind]:
@@ -124,7 +124,7 @@ def _dlv2(head: OldPart, type_key: str) -> dict:
     new = copy_stock(head, DLV2Head, NEW, skip=('type', 'init_cfg', 'loss_decode', *_HRDA_KEYS))
     head.take(type_key, f'{NEW}.{type_key}')
     if 'dilations' in new:
-        new['dilations'] = tuple(new['dilations'])
+        new['dilations'] = head.numbers('dilations', f'{NEW}.dilations')
     return dict(type='DLV2Head', **new, **_loss(head))
 
 
@@ -136,7 +136,7 @@ def _loss(head: OldPart) -> dict:
     if not isinstance(head.look('loss_decode'), dict):
         return {}  # what else there may be is reported as unknown
     loss = head.part('loss_decode')
-    kind = stock_class(loss.look('type'))
+    kind = stock_class(loss.kind)
     if kind is None:
         loss.refuse('type', f'{loss.look("type")!r} is no loss of mmseg 1.x')
         return {}

@@ -53,7 +53,7 @@ class Ledger:
         for place in leaves(old):
             starts = [place[:length] for length in range(1, len(place) + 1)]
             if not any(start in self.entries for start in starts):
-                self.add(next(start for start in starts if start not in reached), UNMAPPED, 'unknown key')
+                self.add(next((start for start in starts if start not in reached), place), UNMAPPED, 'unknown key')
 
 
 def leaves(value: Any, place: Place = ()) -> Iterator[Place]:

@@ -1,5 +1,5 @@
 """Masked image consistency: the ``mask_*`` keys of ``uda``."""
-from .old_part import OldPart
+from .old_part import OldPart, is_number
 
 MASK_KEYS = ('mask_mode', 'mask_alpha', 'mask_pseudo_threshold', 'mask_lambda', 'mask_generator')
 _IMAGES = dict(separate='both', separatesrc='source', separatetrg='target')
@@ -49,7 +49,7 @@ def _blocks(uda: OldPart, new: str) -> dict:
                                      'mask_ratio=..., mask_block_size=...)')
         return {}
     generator = uda.part('mask_generator')
-    generator.drop_if('type', ('block', ), 'blocks are the only kind of masks', "allowed is 'block'")
+    generator.take_only('type', 'block', f'{new}.type', "allowed is 'block'")
     return dict(block=generator.number('mask_block_size', f'{new}.block', 64),
                 ratio=generator.number('mask_ratio', f'{new}.ratio', 0.7))
 
@@ -57,6 +57,10 @@ def _blocks(uda: OldPart, new: str) -> dict:
 def _pseudo_labels(uda: OldPart, new: str, momentum: float, rule: dict) -> dict:
     alpha = uda.need('mask_alpha', f'{new}.own_teacher, or the teacher of the method if it is the same', 'same')
     threshold = uda.need('mask_pseudo_threshold', f'{new}.threshold', 'same')
+    if alpha != 'same' and not is_number(alpha):
+        uda.refuse('mask_alpha', f"{alpha!r}: allowed are 'same' and numbers")
+    if threshold not in ('same', None) and not is_number(threshold):
+        uda.refuse('mask_pseudo_threshold', f"{threshold!r}: allowed are 'same', None and numbers")
     settings = dict(rule) if threshold == 'same' else dict(rule, threshold=threshold)
     # Two averages with one momentum are equal, so one teacher does for both.
     return settings if alpha in ('same', momentum) else dict(settings, own_teacher=dict(momentum=alpha))

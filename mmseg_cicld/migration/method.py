@@ -31,13 +31,13 @@ def migrate_method(root: OldPart) -> Method:
         return Method(None, [dict(type='SourceSupervision')])
     uda = root.part('uda')
     methods = dict(DACS=_dacs, AdvSeg=_advseg, MinEnt=_minent)
-    if uda.look('type') not in methods:
+    if uda.kind not in methods:
         uda.refuse('type', f'{uda.look("type")!r} is no method of the published code: allowed are {sorted(methods)}')
         return Method(None, [])
     _drop_injected(uda, root)
     uda.drop('debug_img_interval', 'training steps are drawn by the UDAVisualizationHook of custom_hooks, if it is set')
     uda.drop('print_grad_magnitude', _GRADIENTS)
-    method = methods[uda.look('type')](uda, root)
+    method = methods[uda.kind](uda, root)
     root.part('model').drop('feature_scale', 'only the feature distance reads it, and it is off')
     return method
 
@@ -65,7 +65,7 @@ def pseudo_label_rule(uda: OldPart, root: OldPart, new: str) -> dict:
 
 def _dacs(uda: OldPart, root: OldPart) -> Method:
     uda.take('type', 'model.type, model.objectives[1].type')
-    uda.drop_if('mix', ('class', ), 'ClassMix is the only way of mixing', "allowed is 'class'")
+    uda.take_only('mix', 'class', 'model.objectives[1].type', "allowed is 'class'")
     source = dict(type='SourceSupervision', **_feature_distance(uda, root))
     if uda.take('source_only', 'model.teacher, model.objectives', False):
         masked = migrate_masking(uda, f'{_OBJECTIVES}[1]', None, None)
@@ -83,7 +83,7 @@ def _advseg(uda: OldPart, root: OldPart) -> Method:
     new = f'{_OBJECTIVES}[1]'
     uda.take('type', f'{new}.type')
     adversary = dict(type='OutputSpaceAdversarial', weight=_main_weight(uda, root, 'lambda_adv_target', new))
-    kind = uda.need('discriminator_type', f'{new}.loss', 'LS')
+    kind = uda.text('discriminator_type', f'{new}.loss')
     if kind not in losses:
         uda.refuse('discriminator_type', f'{kind!r}: allowed are {sorted(losses)}')
     elif kind != 'LS':
@@ -139,18 +139,18 @@ def _feature_distance(uda: OldPart, root: OldPart) -> dict:
         return {}
     if is_hrda(model):
         _check_feature_scale(model)
-    classes = uda.need(f'{prefix}_classes', f'{new}.classes')
-    ratio = uda.look(f'{prefix}_scale_min_ratio')
-    if classes is None:
+    if uda.look(f'{prefix}_classes') is None:
+        uda.need(f'{prefix}_classes', f'{new}.classes')
         uda.drop(f'{prefix}_scale_min_ratio', 'has no effect without a list of classes')
         return dict(feature_distance=dict(weight=weight, classes=None))
     ratio = uda.number(f'{prefix}_scale_min_ratio', f'{new}.min_ratio', 0.75)
-    chosen = 'things' if tuple(classes) == THINGS else list(classes)
+    classes = uda.numbers(f'{prefix}_classes', f'{new}.classes')
+    chosen = 'things' if classes == THINGS else list(classes)
     return dict(feature_distance=dict(weight=weight, classes=chosen, min_ratio=ratio))
 
 
 def _check_feature_scale(model: OldPart) -> None:
-    context = min(model.look('scales', (1, )))
+    context = min(model.numbers('scales', 'model.segmentor.scales', 2))
     if 'feature_scale' not in model:
         model.refuse('feature_scale', f'missing: 1 by default; this package takes the context features, {context}')
     model.drop_if('feature_scale', (context, ), 'the feature distance always takes the context features',
@@ -172,7 +172,8 @@ def _augmentation(uda: OldPart, new: str) -> dict:
 
 def _drop_injected(uda: OldPart, root: OldPart) -> None:
     uda.drop_if('model', (root.look('model'), ), 'the old program copied it from model', 'differs from model')
-    uda.drop_if('max_iters', ((root.look('runner') or {}).get('max_iters'), ), 'the old program copied it from runner',
+    iterations = root.look('runner').get('max_iters') if isinstance(root.look('runner'), dict) else None
+    uda.drop_if('max_iters', (iterations, ), 'the old program copied it from runner',
                 'differs from runner.max_iters')
     for key in ('train_cfg', 'test_cfg'):
         uda.drop_if(key, (None, {}), 'is empty', 'settings here are unknown')

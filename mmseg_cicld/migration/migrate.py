@@ -49,10 +49,12 @@ class Migration:
         return not self.ledger.of_kind(UNMAPPED)
 
     def problem(self) -> str | None:
-        """Builds the network and returns what is wrong with it, None if nothing is."""
+        """Builds the network and the objectives and returns what is wrong with them, None if nothing is."""
+        model = self.config().model
         try:
-            MODELS.build(self.config().model.segmentor)
-        except Exception as error:  # whatever a part of the network finds wrong with its arguments
+            for part in (*model.objectives, model.segmentor):
+                MODELS.build(part)
+        except Exception as error:  # whatever a part finds wrong with its arguments
             return f'{type(error).__name__}: {error}'
         return None
 

@@ -9,7 +9,7 @@ PLAIN, HRDA = ('EncoderDecoder', ), ('HRDAEncoderDecoder', 'MultiResEncoderDecod
 
 def is_hrda(model: OldPart) -> bool:
     """Tells whether the segmentor is HRDA, by its name or its legacy name."""
-    return model.look('type') in HRDA
+    return model.kind in HRDA
 
 
 def migrate_segmentor(model: OldPart, data_preprocessor: dict) -> dict:
@@ -19,7 +19,7 @@ def migrate_segmentor(model: OldPart, data_preprocessor: dict) -> dict:
         model: ``model`` of the old config.
         data_preprocessor: Normalisation and padding, which the old pipelines did.
     """
-    if model.look('type') not in (*PLAIN, *HRDA):
+    if model.kind not in (*PLAIN, *HRDA):
         model.refuse('type', f'{model.look("type")!r} is neither EncoderDecoder nor HRDAEncoderDecoder')
         return {}
     model.take('type', f'{NEW}.type')
@@ -38,14 +38,10 @@ def migrate_segmentor(model: OldPart, data_preprocessor: dict) -> dict:
 
 
 def _scales(model: OldPart) -> dict:
-    scales = model.take('scales', f'{NEW}.scales', (1, ))
-    if len(scales) != 2 or max(scales) != 1:
-        model.refuse('scales', f'{scales!r}: HRDAEncoderDecoder takes two scales of which the larger is 1')
-    new = dict(scales=tuple(scales), hr_crop_size=model.need('hr_crop_size', f'{NEW}.hr_crop_size'))
-    if new['hr_crop_size'] is None:
-        model.refuse('hr_crop_size', 'None: HRDAEncoderDecoder always takes a detail crop')
-    else:
-        new['hr_crop_size'] = tuple(new['hr_crop_size'])
+    new = dict(scales=model.numbers('scales', f'{NEW}.scales', 2),
+               hr_crop_size=model.numbers('hr_crop_size', f'{NEW}.hr_crop_size', 2))
+    if max(new['scales']) != 1:
+        model.refuse('scales', f'{new["scales"]!r}: HRDAEncoderDecoder takes two scales of which the larger is 1')
     for key, default in dict(crop_coord_divisible=1, hr_slide_inference=True, hr_slide_overlapping=True).items():
         new[key] = model.take(key, f'{NEW}.{key}', default)
     model.drop_if('blur_hr_crop', (False, ), 'is off', 'this package has no blurred detail crop')
@@ -63,7 +59,7 @@ def _test_cfg(model: OldPart) -> dict:
         if key in old and new['mode'] == 'whole':
             old.drop(key, "has no effect with mode='whole'")
         elif key in old:
-            new[key] = tuple(old.take(key, f'{path}.{key}'))
+            new[key] = old.numbers(key, f'{path}.{key}', 2)
     if is_hrda(model) and new['mode'] == 'slide':
         new['batched_slide'] = old.take('batched_slide', f'{path}.batched_slide', False)
     else:

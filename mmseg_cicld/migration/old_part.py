@@ -1,7 +1,7 @@
 """A dict of an old config, read so that every look at a value is accounted for."""
 from typing import Any
 
-from .ledger import DROPPED, MAPPED, UNMAPPED, Ledger, Place, written
+from .ledger import DROPPED, MAPPED, UNMAPPED, Ledger, Place
 
 
 class OldPart:
@@ -25,11 +25,6 @@ class OldPart:
     def __contains__(self, key: str) -> bool:
         return key in self.values
 
-    @property
-    def path(self) -> str:
-        """Where this dict stands."""
-        return written(self.place)
-
     def look(self, key: str, default: Any = None) -> Any:
         """Returns a value, which stays to be accounted for."""
         return self.values.get(key, default)
@@ -46,11 +41,32 @@ class OldPart:
             self.refuse(key, 'missing: the old program needs it')
         return self.take(key, new, stand_in)
 
+    @property
+    def kind(self) -> str:
+        """The ``type`` of a part; an empty text if it has none."""
+        kind = self.values.get('type')
+        return kind if isinstance(kind, str) else ''
+
+    def text(self, key: str, new: str) -> str:
+        """As :meth:`need`, for a text."""
+        if key in self.values and not isinstance(self.values[key], str):
+            self.refuse(key, f'must be a text, is {self.values[key]!r}')
+            return ''
+        return self.need(key, new, '')
+
+    def numbers(self, key: str, new: str, count: int | None = None) -> tuple[float, ...]:
+        """As :meth:`need`, for a list of numbers, of which there may be only ``count``."""
+        value = self.need(key, new, ())
+        fits = isinstance(value, (list, tuple)) and all(is_number(entry) for entry in value)
+        if key in self.values and not (fits and (count is None or len(value) == count)):
+            self.refuse(key, f'must be a list of {count or ""} numbers, is {value!r}'.replace('  ', ' '))
+            return (0, ) * (count or 0)
+        return tuple(value)
+
     def number(self, key: str, new: str, stand_in: float = 0) -> float:
         """As :meth:`need`, for a number."""
-        value = self.look(key)
-        if key in self.values and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            self.refuse(key, f'must be a number, is {value!r}')
+        if key in self.values and not is_number(self.values[key]):
+            self.refuse(key, f'must be a number, is {self.values[key]!r}')
             return stand_in
         return self.need(key, new, stand_in)
 
@@ -58,6 +74,13 @@ class OldPart:
         """Records a value that the new config does not need, if it is there."""
         if key in self.values:
             self.ledger.add((*self.place, key), DROPPED, reason)
+
+    def take_only(self, key: str, allowed: object, new: str, otherwise: str) -> None:
+        """Records a value as mapped if it is ``allowed``, and refuses any other, also none."""
+        if self.values.get(key) == allowed:
+            self.take(key, new)
+        else:
+            self.refuse(key, f'{self.values.get(key)!r}: {otherwise}')
 
     def drop_if(self, key: str, allowed: tuple, reason: str, otherwise: str) -> None:
         """Drops a value that is one of ``allowed``, and refuses any other."""
@@ -69,6 +92,11 @@ class OldPart:
     def drop_all(self, reason: str) -> None:
         """Records the whole dict as not needed."""
         self.ledger.add(self.place, DROPPED, reason)
+
+    def drop_each(self, keys: tuple[str, ...], reason: str) -> None:
+        """Records values that the new config does not need, those of them that are there."""
+        for key in keys:
+            self.drop(key, reason)
 
     def refuse(self, key: str, reason: str) -> None:
         """Records a value that this package cannot express."""
@@ -85,3 +113,8 @@ class OldPart:
             self.refuse(key, f'must be a list of dicts, is {value!r}')
             return []
         return [OldPart(inner, (*self.place, key, index), self.ledger) for index, inner in enumerate(value)]
+
+
+def is_number(value: Any) -> bool:
+    """Tells numbers from everything else, truth values included."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

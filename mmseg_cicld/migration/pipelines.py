@@ -4,8 +4,10 @@ from collections.abc import Callable
 from .input_format import InputFormat
 from .old_part import OldPart
 
-_PACKED = ('img', 'gt_semantic_seg')
+_PACKED = ('img', 'gt_semantic_seg', 'valid_pseudo_mask')
 Steps = list[dict]
+# The data preprocessor normalises and pads after the pipeline: what may not come after them in the old one.
+_ORDER = dict(PhotoMetricDistortion={'Normalize', 'Pad'}, Resize={'Pad'}, RandomCrop={'Pad'}, RandomFlip={'Pad'})
 
 
 class TrainPipeline:
@@ -32,12 +34,16 @@ class TrainPipeline:
     def migrate(self, steps: list[OldPart]) -> Steps:
         """Returns the new pipeline."""
         result: Steps = []
+        done: set[str] = set()
         for step in steps:
-            kind = step.look('type')
-            if kind in self._steps:
-                result += self._steps[kind](step, f'{self.new}[{len(result)}]')
+            later = {'Normalize', 'Pad'} & done & _ORDER.get(step.kind, set())
+            if step.kind not in self._steps:
+                step.refuse('type', f'{step.look("type")!r} is no transform that this tool knows')
+            elif later:
+                step.refuse('type', f'{step.kind} comes after {min(later)}, which is done last here')
             else:
-                step.refuse('type', f'{kind!r} is no transform that this tool knows')
+                result += self._steps[step.kind](step, f'{self.new}[{len(result)}]')
+            done.add(step.kind)
         return result
 
     def _load_image(self, step: OldPart, new: str) -> Steps:
@@ -48,7 +54,7 @@ class TrainPipeline:
 
     def _load_label(self, step: OldPart, new: str) -> Steps:
         if not self.labelled:
-            step.drop_all('labels of the target are never used in training')
+            step.drop_each(('type', 'reduce_zero_label'), 'labels of the target are never used in training')
             return []
         step.take('type', f'{new}.type')
         step.drop_if('reduce_zero_label', (False, ), 'is off', 'set reduce_zero_label of the dataset')
@@ -64,7 +70,7 @@ class TrainPipeline:
 
     def _crop(self, step: OldPart, new: str) -> Steps:
         step.take('type', f'{new}.type')
-        self.crop_size = pair(step.need('crop_size', f'{new}.crop_size'))
+        self.crop_size = step.numbers('crop_size', f'{new}.crop_size', 2)
         crop = dict(type='RandomCrop', crop_size=self.crop_size)
         if self.labelled and 'cat_max_ratio' in step:
             crop['cat_max_ratio'] = step.take('cat_max_ratio', f'{new}.cat_max_ratio')
@@ -96,9 +102,9 @@ class TrainPipeline:
 
     def _collect(self, step: OldPart, new: str) -> Steps:
         step.take('type', f'{new}.type')
-        unknown = set(step.look('keys', ())) - set(_PACKED) - {'valid_pseudo_mask'}
-        if unknown:
-            step.refuse('keys', f'{sorted(unknown)}: PackUDAInputs packs images, labels and the mask of margins')
+        keys = step.look('keys')
+        if not isinstance(keys, (list, tuple)) or any(key not in _PACKED for key in keys):
+            step.refuse('keys', f'{keys!r}: PackUDAInputs packs images, labels and the mask of margins')
         step.take('keys', f'{new} (packs what there is)')
         return [dict(type='PackUDAInputs')]
 
@@ -107,12 +113,12 @@ def migrate_resize(step: OldPart, new: str) -> dict:
     """Migrates a ``Resize``: one scale, a range of ratios, a range of scales, or a choice of scales."""
     step.take('type', f'{new}.type')
     keep_ratio = step.take('keep_ratio', f'{new}.keep_ratio', True)
-    scales = _scales(step.need('img_scale', f'{new}.scale'))
+    scales = _scales(step, f'{new}.scale')
     mode, ratio_range = step.look('multiscale_mode', 'range'), step.look('ratio_range')
     if ratio_range is not None and len(scales) == 1:
         step.drop('multiscale_mode', 'has no effect with a ratio_range')
-        step.take('ratio_range', f'{new}.ratio_range')
-        return dict(type='RandomResize', scale=scales[0], ratio_range=tuple(ratio_range), keep_ratio=keep_ratio)
+        ratio_range = step.numbers('ratio_range', f'{new}.ratio_range', 2)
+        return dict(type='RandomResize', scale=scales[0], ratio_range=ratio_range, keep_ratio=keep_ratio)
     step.drop_if('ratio_range', (None, ), 'there is none', 'goes with a single img_scale only')
     if len(scales) == 1:
         step.drop('multiscale_mode', 'has no effect with a single img_scale')
@@ -129,26 +135,25 @@ def migrate_test_pipeline(steps: list[OldPart], new: str, input_format: InputFor
     """Migrates a pipeline of validation or test: returns what stands between loading and packing."""
     result: Steps = []
     for step in steps:
-        kind = step.look('type')
-        if kind == 'LoadImageFromFile':
+        if step.kind == 'LoadImageFromFile':
             step.take('type', f'{new}[0].type')
-        elif kind == 'MultiScaleFlipAug':
+        elif step.kind == 'MultiScaleFlipAug':
             result += _single_scale(step, f'{new}[1]', input_format)
         else:
-            step.refuse('type', f'{kind!r}: expected are LoadImageFromFile and MultiScaleFlipAug')
+            step.refuse('type', f'{step.look("type")!r}: expected are LoadImageFromFile and MultiScaleFlipAug')
     return result
 
 
-def pair(value: object) -> tuple[int, int]:
-    """Returns height and width, which may be given as one number."""
-    return tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+def _scales(step: OldPart, new: str) -> list[tuple[int, int]]:
+    value = step.look('img_scale')
+    if isinstance(value, (list, tuple)) and value and all(_is_pair(scale) for scale in value):
+        step.take('img_scale', new)
+        return [tuple(scale) for scale in value]
+    return [step.numbers('img_scale', new, 2)]  # JSON has no tuples: a list of two numbers is one scale
 
 
-def _scales(value: object) -> list[tuple[int, int]]:
-    # JSON has no tuples: a list of two numbers is one scale.
-    if isinstance(value, (list, tuple)) and value and not isinstance(value[0], (list, tuple)):
-        return [tuple(value)]
-    return [tuple(scale) for scale in value or [(0, 0)]]
+def _is_pair(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(side, int) for side in value)
 
 
 def _photo_metric_distortion(step: OldPart, new: str) -> Steps:
@@ -165,17 +170,16 @@ def _single_scale(step: OldPart, new: str, input_format: InputFormat) -> Steps:
     step.drop('flip_direction', 'there is no flip')
     result: Steps = []
     for inner in step.parts('transforms') if 'transforms' in step else []:
-        kind = inner.look('type')
-        if kind == 'Resize':
+        if inner.kind == 'Resize':
             result.append(_test_resize(step, inner, new))
-        elif kind == 'Normalize':
+        elif inner.kind == 'Normalize':
             input_format.normalise(inner)
-        elif kind == 'RandomFlip':
-            inner.drop_all('MultiScaleFlipAug decides on flips, and its flip is off')
-        elif kind in ('ImageToTensor', 'Collect', 'DefaultFormatBundle'):
+        elif inner.kind == 'RandomFlip':
+            inner.drop_each(('type', 'prob', 'flip_ratio', 'direction'), 'the flip of MultiScaleFlipAug is off')
+        elif inner.kind in ('ImageToTensor', 'Collect', 'DefaultFormatBundle'):
             _packing(inner)
         else:
-            inner.refuse('type', f'{kind!r} is no transform that this tool knows in MultiScaleFlipAug')
+            inner.refuse('type', f'{inner.look("type")!r} is no transform that this tool knows in MultiScaleFlipAug')
     if not result:
         step.drop('img_scale', 'there is no Resize')
     return result
@@ -188,7 +192,7 @@ def _test_resize(outer: OldPart, inner: OldPart, new: str) -> dict:
     if own:
         outer.drop('img_scale', 'the inner Resize overrides it')
     inner.take('type', f'{new}.type')
-    scales = _scales(owner.need('img_scale', f'{new}.scale'))
+    scales = _scales(owner, f'{new}.scale')
     if len(scales) > 1:
         owner.refuse('img_scale', f'{scales!r}: test time augmentation is an option of tools/test.py (--tta)')
     return dict(type='Resize', scale=scales[0], keep_ratio=inner.take('keep_ratio', f'{new}.keep_ratio', True))

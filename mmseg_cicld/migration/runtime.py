@@ -57,9 +57,9 @@ def _logging(root: OldPart, new: dict) -> None:
     new['default_hooks']['logger']['interval'] = log.take('interval', 'default_hooks.logger.interval', 50)
     log.drop('img_interval', 'training steps are drawn by the UDAVisualizationHook of custom_hooks, if it is set')
     for hook in log.parts('hooks') if 'hooks' in log else []:
-        if hook.look('type') == 'TextLoggerHook':
+        if hook.kind == 'TextLoggerHook':
             hook.drop('type', 'default_hooks.logger writes the log')
-        elif hook.look('type') == 'TensorboardLoggerHook':
+        elif hook.kind == 'TensorboardLoggerHook':
             hook.take('type', 'vis_backends')
             new['vis_backends'].append(dict(type='TensorboardVisBackend'))
         else:

@@ -32,11 +32,11 @@ def migrate_metrics(root: OldPart) -> list[str]:
         return ['mIoU']
     evaluation = root.part('evaluation')
     metrics = evaluation.take('metric', 'val_evaluator.iou_metrics, test_evaluator.iou_metrics', 'mIoU')
-    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+    metrics = metrics if isinstance(metrics, (list, tuple)) else [metrics]
     unknown = [metric for metric in metrics if metric not in ('mIoU', 'mDice', 'mFscore')]
     if unknown:
         evaluation.refuse('metric', f'{unknown}: IoUMetric has mIoU, mDice and mFscore')
-    return metrics
+    return list(metrics)
 
 
 def _length(root: OldPart) -> tuple[int, int]:
@@ -44,7 +44,7 @@ def _length(root: OldPart) -> tuple[int, int]:
     if runner is None:
         root.refuse('runner', 'missing: the old program needs it')
         return 40000, 4000
-    runner.drop_if('type', ('IterBasedRunner', ), 'ExactResumeTrainLoop counts iterations', 'train by iterations')
+    runner.take_only('type', 'IterBasedRunner', 'train_cfg.type', 'train by iterations, with the IterBasedRunner')
     iterations = runner.number('max_iters', 'train_cfg.max_iters, param_scheduler', 40000)
     if not isinstance(root.look('evaluation'), dict):
         root.refuse('evaluation', 'missing: how often to validate')
@@ -59,10 +59,9 @@ def _length(root: OldPart) -> tuple[int, int]:
 def _optim_wrapper(root: OldPart, mit: bool) -> dict:
     new = dict(type='OptimWrapper', constructor='MergedOptimWrapperConstructor')
     optimizer = root.part('optimizer') if 'optimizer' in root else OldPart({}, (), root.ledger)
-    kind = optimizer.look('type')
-    found = getattr(torch.optim, kind, None) if isinstance(kind, str) else None
-    if found is None:
-        root.refuse('optimizer', f'{kind!r} is no optimiser of torch')
+    found = getattr(torch.optim, optimizer.kind, None)
+    if not isinstance(found, type):
+        root.refuse('optimizer', f'{optimizer.look("type")!r} is no optimiser of torch')
         return new
     optimizer.drop_if('constructor', ('DefaultOptimizerConstructor', ), 'MergedOptimWrapperConstructor sets the same '
                       'rates', 'only the DefaultOptimizerConstructor is known')
@@ -95,7 +94,7 @@ def _mit_custom_keys(keys: OldPart, rules: dict) -> dict:
     custom = {}
     for key in keys.values:
         if key == 'pos_block':
-            keys.part(key).drop_all('is in no name of a parameter of MiT')
+            keys.part(key).drop_each(('lr_mult', 'decay_mult'), 'pos_block is in no name of a parameter of MiT')
         elif key == 'norm' and 'norm_decay_mult' in rules:
             keys.refuse(key, 'goes with norm_decay_mult in no way that today\'s names allow')
         elif key == 'norm':
@@ -132,8 +131,8 @@ def _param_scheduler(root: OldPart, iterations: int) -> list[dict]:
         root.refuse('lr_config', 'missing: the old program needs it')
         return []
     old = root.part('lr_config')
-    old.drop_if('policy', ('poly', ), 'PolyLR', "only 'poly' is known: write another schedule by hand")
-    old.drop_if('by_epoch', (False, ), 'schedules count iterations', 'only by_epoch=False is known')
+    old.take_only('policy', 'poly', 'param_scheduler[-1].type', "only 'poly' is known: write other schedules by hand")
+    old.take_only('by_epoch', False, 'param_scheduler[-1].by_epoch', 'only by_epoch=False is known')
     poly = dict(type='PolyLR', power=old.take('power', 'param_scheduler[-1].power', 1.0),
                 eta_min=old.take('min_lr', 'param_scheduler[-1].eta_min', 0.0), by_epoch=False, begin=0,
                 end=iterations + 1)

@@ -9,9 +9,9 @@ _LAYER_KEYS = ('type', 'requires_grad', 'eps', 'momentum', 'affine', 'track_runn
                'negative_slope')
 
 
-def stock_class(name: object) -> type | None:
+def stock_class(name: str) -> type | None:
     """Returns the class of mmseg 1.x that a ``type`` names, None if it has none."""
-    found = MODELS.get(name) if isinstance(name, str) else None
+    found = MODELS.get(name) if name else None
     return found if found is not None and found.__module__.startswith('mmseg.') else None
 
 
@@ -65,11 +65,12 @@ def _copied(part: OldPart, key: str, new: str) -> dict:
     if key in ('norm_cfg', 'act_cfg', 'conv_cfg'):
         return copy_layer_config(part, key, new)
     if isinstance(value, dict):
-        kind = stock_class(value.get('type'))
+        inner = part.part(key)
+        kind = stock_class(inner.kind)
         if kind is None:
-            part.refuse(key, f'{value.get("type")!r} is no part of mmseg 1.x')
+            part.refuse(key, f'{inner.look("type")!r} is no part of mmseg 1.x')
             return {}
-        return {key: copy_stock(part.part(key), kind, new)}
+        return {key: copy_stock(inner, kind, new)}
     if isinstance(value, (list, tuple)) and any(isinstance(inner, dict) for inner in value):
         return {key: _copied_list(part, key, new)}
     return {key: part.take(key, new)}
@@ -78,7 +79,7 @@ def _copied(part: OldPart, key: str, new: str) -> dict:
 def _copied_list(part: OldPart, key: str, new: str) -> list[dict]:
     copied = []
     for index, inner in enumerate(part.parts(key)):
-        kind = stock_class(inner.look('type'))
+        kind = stock_class(inner.kind)
         if kind is None:
             inner.refuse('type', f'{inner.look("type")!r} is no part of mmseg 1.x')
         else:

@@ -1,4 +1,5 @@
 """Configs of DAFormer, HRDA and MIC become configs of this package; nothing of the old ones is lost unnamed."""
+import copy
 import inspect
 import json
 import math
@@ -16,7 +17,7 @@ from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS, init_default_sco
 from mmseg.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, MODELS, TRANSFORMS
 from test_configs import shrink, synthetic_batch
 
-from mmseg_cicld.migration import migrate, read_old_config, written_report
+from mmseg_cicld.migration import OldConfigError, migrate, read_old_config, written_report
 
 ROOT = Path(__file__).parents[2]
 REGISTRIES = (MODELS, DATASETS, TRANSFORMS, METRICS, LOOPS, HOOKS, DATA_SAMPLERS, OPTIM_WRAPPERS, PARAM_SCHEDULERS)
@@ -196,6 +197,54 @@ def test_every_value_is_in_the_report(tmp_path):
         assert any(place == path or re.match(rf'{re.escape(path)}[.\[]', place) for path in reported), place
 
 
+KINDS = {
+    'mic-hrda': dict(data='cityscapes_acdc_1024', body=HRDA + RARE_HR + masked('separateaug', 64)),
+    'advseg': dict(data='gta_cityscapes_512', uda='advseg', body=masked('separateaug', 32), **SGD),
+    'source-only': dict(data='gta_cityscapes_512', uda=None),
+}
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_a_key_of_a_fork_is_named_wherever_it_stands(name, tmp_path):
+    config = without_helpers(read_old_config(old.write_old(tmp_path, 'old', **KINDS[name])))
+    assert migrate(config).complete
+    for place in places(config, inner=True):
+        changed = copy.deepcopy(config)
+        at(changed, place)['my_fork'] = 1
+        found = {entry.place for entry in migrate(changed).ledger.of_kind('not mapped')}
+        assert any((*place, 'my_fork')[:len(named)] == named for named in found), place
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_values_of_the_wrong_kind_are_reported_not_raised(name, tmp_path):
+    config = without_helpers(read_old_config(old.write_old(tmp_path, 'old', **KINDS[name])))
+    for place in places(config, inner=False):
+        for wrong in ('text', None, {}, [1], 3, dict(a=1)):
+            changed = copy.deepcopy(config)
+            at(changed, place[:-1])[place[-1]] = wrong
+            migrate(changed).text('new')
+
+
+def without_helpers(config: dict) -> dict:
+    """Lists for tuples, which tests can change, and no helper variables, whose values nobody reads."""
+    helpers = ('norm_cfg', 'img_norm_cfg', 'test_pipeline')
+    return json.loads(json.dumps({key: value for key, value in config.items() if key not in helpers
+                                  and not key.endswith('train_pipeline')}))
+
+
+def places(value: object, inner: bool, place: tuple = ()) -> list[tuple]:
+    """Where dicts stand (``inner``), or all values."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    own = isinstance(value, dict) if inner else bool(place)
+    return [place] * own + [found for key, entry in entries for found in places(entry, inner, (*place, key))]
+
+
+def at(value: object, place: tuple) -> object:
+    for key in place:
+        value = value[key]
+    return value
+
+
 def leaf_paths(value: object, path: str = '') -> list[str]:
     if isinstance(value, dict) and value:
         return [leaf for key, inner in value.items() for leaf in leaf_paths(inner, f'{path}.{key}'.lstrip('.'))]
@@ -262,7 +311,8 @@ def test_unknown_keys_can_be_left_out_knowingly(tmp_path):
     (HRDA.replace('feature_scale=0.5', "feature_scale='all'"), 'model.feature_scale', 'the context features, 0.5'),
     (HRDA.replace('feature_scale=0.5,', ''), 'model.feature_scale', 'missing'),
     (HRDA.replace('feature_scale=0.5', 'feature_scale=0.5, blur_hr_crop=True'), 'model.blur_hr_crop', 'no blurred'),
-    (HRDA.replace('scales=[1, 0.5]', 'scales=[1]'), 'model.scales', 'two scales'),
+    (HRDA.replace('scales=[1, 0.5]', 'scales=[1]'), 'model.scales', 'list of 2 numbers'),
+    (HRDA.replace('scales=[1, 0.5]', 'scales=[2, 0.5]'), 'model.scales', 'two scales of which the larger is 1'),
     (HRDA.replace("'DAFormerHead'", "'MyHead'"), 'model.decode_head.single_scale_head', 'DAFormerHead and DLV2Head'),
     (TOP_ROWS + 'data = dict(train=dict(target=dict(crop_pseudo_margins=[30, 240, 30, 30])))',
      'uda.pseudo_weight_ignore_top', 'exclude each other'),
@@ -271,6 +321,7 @@ def test_unknown_keys_can_be_left_out_knowingly(tmp_path):
     ('uda = dict(mix="cut")', 'uda.mix', "allowed is 'class'"),
     ('uda = dict(color_jitter_strength=dict(_delete_=True, hue=0.2))', 'uda.color_jitter_strength', 'a number'),
     ('uda = dict(mask_mode="random", mask_lambda=1)', 'uda.mask_mode', 'allowed are'),
+    (masked('separatetrgaug', 32).replace("mask_alpha='same'", "mask_alpha='slow'"), 'uda.mask_alpha', 'and numbers'),
     (masked('separatetrgaug', 32).replace("'block'", "'grid'"), 'uda.mask_generator.type', "allowed is 'block'"),
     (masked('separatetrgaug', 32).replace('mask_lambda=1', 'mask_lambda=1, color_jitter_probability=0.5'),
      'uda.color_jitter_probability', 'published strength'),
@@ -346,6 +397,10 @@ def test_scale_of_tests(step, expected, name, tmp_path):
      'data.train.source.pipeline[4].type'),
     ('to_rgb=True', 'to_rgb=True, eps=1', 'data.train.source.pipeline[5].eps'),
     ('pad_val=0, seg', 'pad_val=0, padding=1, seg', 'data.train.source.pipeline[6].padding'),
+    ("dict(type='RandomFlip', prob=0.5),\n    dict(type='Normalize', **img_norm_cfg),",
+     "dict(type='Normalize', **img_norm_cfg),\n    dict(type='PhotoMetricDistortion'),",
+     'data.train.source.pipeline[5].type'),
+    ("dict(type='DefaultFormatBundle'),", "dict(type='RandomFlip', prob=0.5),", 'data.train.target.pipeline[7].type'),
     ("keys=['img', 'gt_semantic_seg']", "keys=['img', 'depth']", 'data.train.source.pipeline[8].keys'),
 ])
 def test_pipelines_of_forks_are_refused(old_text, new_text, name, tmp_path):
@@ -415,12 +470,75 @@ def test_legacy_names_of_hrda(tmp_path):
 ])
 def test_files_that_are_no_old_configs_are_named(text, message, tmp_path):
     (tmp_path / 'old.py').write_text(text)
+    with pytest.raises(OldConfigError, match=f'old.py: .*{re.escape(message)}'):
+        read_old_config(tmp_path / 'old.py')
+
+
+def test_missing_file_is_one_line(tmp_path):
     done = run_tool(tmp_path / 'old.py', '-o', tmp_path / 'new.py')
-    assert done.returncode == 1 and message in done.stderr and 'old.py' in done.stderr
+    assert done.returncode == 1 and 'cannot read the config (FileNotFoundError' in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_network_that_cannot_be_built_is_named(tmp_path):
-    path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512', body='model = dict(decode_head=dict(in_index=[0, 1]))')
+@pytest.mark.parametrize('body', ['model = dict(decode_head=dict(in_index=[0, 1]))', 'uda = dict(pseudo_threshold=2)'])
+def test_model_that_cannot_be_built_is_named(body, tmp_path):
+    path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512', body=body)
     done = run_tool(path, '-o', tmp_path / 'new.py')
     assert done.returncode == 1 and 'cannot be built' in done.stderr and not (tmp_path / 'new.py').exists()
+
+
+STOCK_HEADS = {
+    'dlv3plus': ("type='DepthwiseSeparableASPPHead', in_channels=2048, in_index=3, channels=512, "
+                 "dilations=(1, 6, 12, 18), c1_in_channels=256, c1_channels=48", ''),
+    'danet': ("type='DAHead', in_channels=2048, in_index=3, channels=512, pam_channels=64", ''),
+    'isanet': ("type='ISAHead', in_channels=2048, in_index=3, channels=512, isa_channels=256, down_factor=(8, 8)", ''),
+    'auxiliary': ("type='UPerHead', in_channels=[256, 512, 1024, 2048], in_index=[0, 1, 2, 3], channels=512, "
+                  "pool_scales=(1, 2, 3, 6)",
+                  "auxiliary_head=dict(type='FCNHead', in_channels=1024, in_index=2, channels=256, num_convs=1, concat_input=False, dropout_ratio=0.1, num_classes=19, norm_cfg=None, "
+                  "align_corners=False, loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4)),"),
+}
+
+
+@pytest.mark.parametrize('name', STOCK_HEADS)
+def test_heads_of_mmseg_are_copied(name, tmp_path):
+    head, auxiliary = STOCK_HEADS[name]
+    body = f'''model = dict({auxiliary} decode_head=dict(
+        _delete_=True, {head}, dropout_ratio=0.1, num_classes=19, norm_cfg=None, align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)))'''
+    path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512', uda='dacs', body=body, **CNN)
+    migration = migrate(read_old_config(path))
+    assert migration.complete, written_report(migration.ledger)
+    assert migration.problem() is None
+    path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512', uda='dacs', body=body.replace(
+        'dropout_ratio=0.1', 'dropout_ratio=0.1, my_ratio=1'), **CNN)
+    assert 'has no such argument' in unmapped(path)['model.decode_head.my_ratio']
+
+
+def test_neck_for_heads_of_stride_8(tmp_path):
+    body = '''model = dict(
+        pretrained='pretrained/mit_b3.pth', backbone=dict(_delete_=True, type='mit_b3'),
+        neck=dict(type='SegFormerAdapter'), decode_head=dict(in_channels=512))'''
+    config = migrated(old.write_old(tmp_path, 'old', 'gta_cityscapes_512', uda='dacs', model='deeplabv2red', body=body))
+    segmentor = config.model.segmentor
+    assert segmentor.neck == dict(type='SegFormerAdapter') and segmentor.decode_head.in_channels == 512
+    assert segmentor.backbone.variant == 'b3' and 'mit_b3_20220624' in segmentor.backbone.init_cfg.checkpoint
+
+
+@pytest.mark.parametrize(('published', 'change', 'key', 'expected'), [
+    ('hr_slide_inference=True', 'hr_slide_overlapping=False', 'hr_slide_overlapping', False),
+    ('hr_slide_inference=True', 'hr_slide_inference=False', 'hr_slide_inference', False),
+    ('scales=[1, 0.5], hr_crop_size=(512, 512), feature_scale=0.5',
+     'scales=[0.75, 1], hr_crop_size=(512, 512), feature_scale=0.75', 'scales', (0.75, 1)),
+    ('scales=[1, 0.5], hr_crop_size=(512, 512), feature_scale=0.5',
+     'scales=[1, 1], hr_crop_size=[256, 256], feature_scale=1', 'hr_crop_size', (256, 256)),
+    ('attention_classwise=True', 'attention_classwise=False', 'decode_head.attention_classwise', False),
+    ('attention_classwise=True', 'fixed_attention=0.5', 'decode_head.fixed_attention', 0.5),
+    ('attention_classwise=True', 'lr_loss_weight=0.1', 'decode_head.lr_loss_weight', 0.1),
+])
+def test_ablations_of_hrda(published, change, key, expected, tmp_path):
+    assert published in HRDA
+    path = old.write_old(tmp_path, 'old', 'gta_cityscapes_1024', body=HRDA.replace(published, change))
+    segmentor = migrated(path).model.segmentor
+    for name in key.split('.'):
+        segmentor = segmentor[name]
+    assert segmentor == expected

@@ -29,7 +29,7 @@ def main() -> None:
                  'without them with --drop KEY, or change the old config')
     problem = migration.problem()
     if problem is not None:
-        sys.exit(f'error: {args.out} was not written: its network cannot be built ({problem})')
+        sys.exit(f'error: {args.out} was not written: its model cannot be built ({problem})')
     Path(args.out).write_text(migration.text(f'Migrated from {Path(args.old).name} by tools/misc/migrate_config.py.'))
     print(f'wrote {args.out}')
 

@@ -3,7 +3,7 @@
 CONFIG says which network the checkpoint holds: one of this package, such as
 configs/hrda/hrda_mit-b5_1xb2-40k_gta2cityscapes-1024x1024.py, or the old config that lies beside the checkpoint (Python
 or JSON). Every tensor has to find its place in it. OUT becomes a folder: with --to mmseg a plain mmseg config with
-weights of one network, with --to training a checkpoint of student and teacher that a training can start from (load_from).
+weights of one network, with --to training a checkpoint of student and teacher for the load_from of a training.
 """
 import argparse
 from pathlib import Path

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from mmseg_cicld.datasets import check_num_classes
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic')
+BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py'))]
 CONFIGS = BENCHMARKS + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))]
@@ -91,6 +91,7 @@ PUBLISHED = {
 @pytest.mark.parametrize('path', BENCHMARKS, ids=lambda path: path.stem)
 def test_settings_are_the_published_ones(path):
     config, method = Config.fromfile(path), path.stem.split('_')[0]
+    bridged, method = method.startswith('dida-'), method.removeprefix('dida-')
     adverse = method == 'mic-hrda' and 'cityscapes2' in path.stem
     side, momentum, share, rows, masked = PUBLISHED[method + ' to adverse' * adverse]
     assert path.stem.endswith(f'{side}x{side}')
@@ -106,6 +107,9 @@ def test_settings_are_the_published_ones(path):
         expected.append(dict(type='ClassMixSelfTraining', threshold=0.968, **rows))
     if masked:
         expected.append(dict(type='MaskedConsistency', ratio=0.7, threshold=0.968, **masked))
+    if bridged:
+        weights = 'paper_deeplabv2' if 'dlv2' in path.stem else 'paper'
+        expected.append(dict(type='DegradationConsistency', weights=weights, threshold=0.968))
     assert config.model.objectives == expected
 
 

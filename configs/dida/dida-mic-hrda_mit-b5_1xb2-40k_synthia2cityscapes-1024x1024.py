@@ -1,0 +1,4 @@
+# DiDA on MIC with HRDA, MiT-B5, SYNTHIA to Cityscapes.
+_base_ = ['../mic/mic-hrda_mit-b5_1xb2-40k_synthia2cityscapes-1024x1024.py']
+objectives = _base_.objectives + [dict(type='DegradationConsistency', weights='paper', threshold=0.968)]
+model = dict(objectives=objectives)

@@ -1,4 +1,5 @@
 """Networks: backbones, necks, decode heads and segmentors. They know nothing of domains, teachers or pseudo-labels."""
+from .autoencoder import AutoencoderPretraining
 from .backbones import AutoencoderEncoder, FusedMixVisionTransformer
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation, MixedDegradation,
@@ -9,8 +10,9 @@ from .segmentors import HRDAEncoderDecoder
 from .verified_pretrained import VerifiedPretrained
 
 __all__ = [
-    'AutoencoderEncoder', 'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder', 'DAFormerHead',
-    'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder',
-    'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation', 'MaximumMeanDiscrepancy',
-    'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'VerifiedPretrained'
+    'AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder',
+    'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'FusedMixVisionTransformer',
+    'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
+    'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter',
+    'VerifiedPretrained'
 ]

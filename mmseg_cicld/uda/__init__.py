@@ -1,8 +1,9 @@
 """Training signals for unsupervised domain adaptation."""
 from .classmix_ema import ClassMixEMA, NonFiniteLossError
-from .objectives import (ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation, MaskedConsistency,
-                         Objective, OutputSpaceAdversarial, SourceSupervision)
+from .objectives import (ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation, LatentDomainAlignment,
+                         MaskedConsistency, Objective, OutputSpaceAdversarial, SourceSupervision)
 from .teacher import EMATeacher
 
 __all__ = ['ClassMixEMA', 'ClassMixSelfTraining', 'DegradationConsistency', 'EMATeacher', 'EntropyMinimisation',
-           'MaskedConsistency', 'NonFiniteLossError', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision']
+           'LatentDomainAlignment', 'MaskedConsistency', 'NonFiniteLossError', 'Objective', 'OutputSpaceAdversarial',
+           'SourceSupervision']

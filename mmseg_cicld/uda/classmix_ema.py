@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..random_streams import KeyedStreams
+from .frozen_parts import freeze_all_but
 from .objectives import Objective
 from .segmentor_contract import check_segmentor
 from .step_context import DomainBatch, StepContext
@@ -38,6 +39,8 @@ class ClassMixEMA(BaseModel):
         objectives: Configs of the objectives, in the order in which they run.
         teacher: Arguments of :class:`EMATeacher`, None for no teacher.
         evaluate: Which network validates and predicts, ``'student'`` or ``'teacher'``.
+        train_only: Parts of the student to train, such as ``["decode_head.denoiser"]``; all else stays as it is,
+            in evaluation mode. None trains all.
         pretrained: Must be None; mmseg's ``init_model`` sets it so on every model. Weights go into
             ``segmentor.backbone.init_cfg``.
         train_cfg: Likewise.
@@ -47,7 +50,8 @@ class ClassMixEMA(BaseModel):
     """
 
     def __init__(self, segmentor: dict, objectives: Sequence[dict], teacher: dict | None = None,
-                 evaluate: str = 'student', pretrained: None = None, train_cfg: None = None) -> None:
+                 evaluate: str = 'student', train_only: Sequence[str] | None = None, pretrained: None = None,
+                 train_cfg: None = None) -> None:
         if pretrained is not None or train_cfg is not None:
             raise ValueError('ClassMixEMA has no pretrained and train_cfg of its own: move them into model.segmentor')
         student = MODELS.build(segmentor)
@@ -66,6 +70,7 @@ class ClassMixEMA(BaseModel):
         self._check()
         for objective in self.objectives:
             objective.attach(student)
+        self._frozen = [] if train_only is None else freeze_all_but(student, train_only)
         # An objective may have a teacher of its own; all of them follow the student in the same way.
         self._teachers = [module for module in self.modules() if isinstance(module, EMATeacher)]
 
@@ -83,6 +88,13 @@ class ClassMixEMA(BaseModel):
     def decode_head(self) -> nn.Module:
         """Head of the evaluated network, asked for likewise."""
         return self.evaluated.decode_head
+
+    def train(self, mode: bool = True) -> 'ClassMixEMA':
+        """Sets the mode; what is not trained stays in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def init_weights(self) -> None:
         """Initialises the student; teacher and frozen networks start as its copies."""

@@ -3,6 +3,7 @@
 Shape suffixes: B images, C channels, H and W height and width.
 """
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,14 @@ class DomainBatch:
     files: tuple[str, ...]
 
 
+class StudentBatch(NamedTuple):
+    """What the student was trained on: images [B, C, H, W], labels int64 [B, H, W], weights [B, H, W] or None."""
+
+    images_BCHW: Tensor
+    labels_BHW: Tensor
+    weights_BHW: Tensor | None
+
+
 class StepContext:
     """The state of one step, shared by all objectives; costly parts are computed on first use and kept.
 
@@ -53,8 +62,9 @@ class StepContext:
         self.iteration = iteration
         self.student, self.teacher = student, teacher
         self.source_output: SegmentationOutput | None = None
-        # The last feature map of the student, without graph, by the name of the objective that made it.
+        # By the name of the objective: the last feature map of its student forward, without graph, and the batch.
         self.last_features: dict[str, Tensor] = {}
+        self.last_batches: dict[str, StudentBatch] = {}
         self._streams = streams
         self._teacher_logits: Tensor | None = None
         self._pseudo_labels: dict[PseudoLabelRule, PseudoLabels] = {}
@@ -88,6 +98,7 @@ class StepContext:
         output = train_forward(self.student, images_BCHW, labels_BHW, weights_BHW, self._crop_box(name, images_BCHW),
                                self.sample_seeds(name, len(images_BCHW)), edit_features)
         self.last_features[name] = output.features[-1].detach()
+        self.last_batches[name] = StudentBatch(images_BCHW, labels_BHW, weights_BHW)
         return output
 
     def student_views(self, name: str, images_BCHW: Tensor) -> tuple[Tensor, ...]:

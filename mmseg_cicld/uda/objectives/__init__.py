@@ -1,11 +1,12 @@
 """Training signals, a file a method."""
 from .degradation import DegradationConsistency
 from .entropy_minimisation import EntropyMinimisation
+from .latent_alignment import LatentDomainAlignment
 from .masked_consistency import MaskedConsistency
 from .objective import Objective
 from .output_adversarial import OutputSpaceAdversarial
 from .self_training import ClassMixSelfTraining
 from .source import SourceSupervision
 
-__all__ = ['ClassMixSelfTraining', 'DegradationConsistency', 'EntropyMinimisation', 'MaskedConsistency', 'Objective',
-           'OutputSpaceAdversarial', 'SourceSupervision']
+__all__ = ['ClassMixSelfTraining', 'DegradationConsistency', 'EntropyMinimisation', 'LatentDomainAlignment',
+           'MaskedConsistency', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision']

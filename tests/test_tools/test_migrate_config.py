@@ -494,8 +494,9 @@ STOCK_HEADS = {
     'isanet': ("type='ISAHead', in_channels=2048, in_index=3, channels=512, isa_channels=256, down_factor=(8, 8)", ''),
     'auxiliary': ("type='UPerHead', in_channels=[256, 512, 1024, 2048], in_index=[0, 1, 2, 3], channels=512, "
                   "pool_scales=(1, 2, 3, 6)",
-                  "auxiliary_head=dict(type='FCNHead', in_channels=1024, in_index=2, channels=256, num_convs=1, concat_input=False, dropout_ratio=0.1, num_classes=19, norm_cfg=None, "
-                  "align_corners=False, loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4)),"),
+                  "auxiliary_head=dict(type='FCNHead', in_channels=1024, in_index=2, channels=256, num_convs=1, "
+                  "concat_input=False, dropout_ratio=0.1, num_classes=19, norm_cfg=None, align_corners=False, "
+                  "loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4)),"),
 }
 
 

@@ -467,6 +467,35 @@ def test_copies_and_checkpoints_hold_weights_only():
     assert torch.equal(copy.deepcopy(head)(features()), head(features()))
 
 
+# --- two scales ---
+
+
+@pytest.mark.parametrize('mode', ['image', 'label', 'mask'])
+def test_trains_and_predicts_at_two_scales(mode):
+    torch.manual_seed(0)
+    head = {**copy.deepcopy(HEAD), **copy.deepcopy(MODES[mode])}
+    network = MODELS.build(ConfigDict(
+        type='HRDAEncoderDecoder', hr_crop_size=(SIZE, SIZE),
+        backbone=dict(type='ResNetV1c', depth=18, stem_channels=8, base_channels=8),
+        neck=dict(type='InterCoderNeck', in_channels=(8, 16, 32, 64), latent_channels=4, latent_index=1,
+                  skip_channels=(6, 5)),
+        decode_head=dict(head, type='HRDAHead', single_scale_head='LatentDiffusionHead', hr_loss_weight=0.1,
+                         attention_embed_dim=3),
+        train_cfg=dict(), test_cfg=dict(mode='whole')))
+    big = [SegDataSample(gt_sem_seg=PixelData(data=label.repeat_interleave(2, 0).repeat_interleave(2, 1)[None]),
+                         metainfo=dict(sample_seed=seed)) for label, seed in zip(labels(), (11, 12))]
+    images = torch.randn(2, 3, 2 * SIZE, 2 * SIZE)
+    network.train(True)
+    losses = network.loss(images, big)
+    sum(value for key, value in losses.items() if 'loss' in key).backward()
+    assert {'decode.loss_noise', 'decode.hr.loss_noise', 'decode.hr.loss_ce'} <= set(losses)
+    assert grad(network.decode_head.head.denoiser) > 0 and grad(network.backbone) > 0
+    assert network.decode_head.scale_attention.denoiser is None and grad(network.decode_head.scale_attention) > 0
+    network.train(False)
+    logits = network.encode_decode(images, [dict(img_shape=(2 * SIZE, 2 * SIZE))] * 2)
+    assert logits.shape == (2, CLASSES, 2 * SIZE, 2 * SIZE)
+
+
 # --- errors ---
 
 

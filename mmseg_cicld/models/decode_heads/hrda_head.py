@@ -3,7 +3,7 @@
 Shape suffixes: B images, C classes, h and w size of the context prediction, H and W size of the detail prediction.
 """
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,8 +15,12 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ..crop_box import MultiScaleFeatures, average_windows
+from ..crop_box import CropBox, MultiScaleFeatures, average_windows
 from .daformer_head import DAFormerHead
+from .latent_diffusion_head import LatentDiffusionHead, sample_seeds
+
+# Maps feature levels, and the window that they come from (None: the whole image), to logits.
+Predict = Callable[[Sequence[Tensor], CropBox | None], Tensor]
 
 
 class ScaleLogits(NamedTuple):
@@ -37,8 +41,8 @@ class HRDAHead(BaseDecodeHead):
     Args:
         single_scale_head: Registry name of the head, such as ``'DAFormerHead'``, ``'DLV2Head'``, ``'SegformerHead'``.
         attention_classwise: One attention map a class instead of one for all.
-        attention_embed_dim: Width of the attention network of a DAFormerHead. Other heads' attention networks are
-            copies of the head.
+        attention_embed_dim: Width of the attention network of a DAFormerHead or LatentDiffusionHead. Other heads'
+            attention networks are copies of the head.
         fixed_attention: Share of the detail prediction in [0, 1] in place of a learned attention.
         hr_loss_weight: Share of the loss on the detail prediction, 0.1 in the published configs.
         lr_loss_weight: Share of the loss on the context prediction.
@@ -70,10 +74,16 @@ class HRDAHead(BaseDecodeHead):
         """Returns fused logits [B, C, H, W] at the resolution of the detail prediction."""
         return self.scale_logits(inputs).fused_BCHW
 
-    def scale_logits(self, inputs: MultiScaleFeatures) -> ScaleLogits:
-        """Predicts both scales and fuses them. Context goes first: the head's batch norms see both."""
-        context_BChw = self.head(inputs.context)
-        detail = self._detail(inputs)
+    def scale_logits(self, inputs: MultiScaleFeatures, predict: Predict | None = None) -> ScaleLogits:
+        """Predicts both scales and fuses them. Context goes first: the head's batch norms see both.
+
+        Args:
+            inputs: Features of both scales.
+            predict: What predicts a scale, the single-scale head if None.
+        """
+        predict = predict or (lambda levels, window: self.head(levels))
+        context_BChw = predict(inputs.context, None)
+        detail = self._detail(inputs, predict)
         attention = self._attention(inputs, context_BChw)
         context_BChw = (1 - attention) * context_BChw
         canvas_BCHW = self._canvas(detail, inputs)
@@ -81,12 +91,13 @@ class HRDAHead(BaseDecodeHead):
         fused_BCHW = _resized(attention, size) * canvas_BCHW + _resized(context_BChw, size)
         return ScaleLogits(fused_BCHW, context_BChw, detail)
 
-    def _detail(self, inputs: MultiScaleFeatures) -> Tensor:
+    def _detail(self, inputs: MultiScaleFeatures, predict: Predict) -> Tensor:
+        window = inputs.windows[0]
         if self.training and len(inputs.detail) > 1:
             # Batch norms have to see all windows at once.
             levels = tuple(torch.cat(level) for level in zip(*inputs.detail))
-            return self.head(levels)
-        return torch.cat([self.head(chunk) for chunk in inputs.detail])
+            return predict(levels, window)
+        return torch.cat([predict(chunk, window) for chunk in inputs.detail])
 
     def _attention(self, inputs: MultiScaleFeatures, context_BChw: Tensor) -> Tensor:
         if self.fixed_attention is None:
@@ -123,8 +134,11 @@ class HRDAHead(BaseDecodeHead):
             batch_data_samples: Samples with labels.
             train_cfg: Unused, as in mmseg.
         """
-        logits = self.scale_logits(inputs)
-        labels_B1HW = self._stack_batch_gt(batch_data_samples)
+        labels_B1HW, own_losses = self._stack_batch_gt(batch_data_samples), {}
+        predict = None
+        if isinstance(self.head, LatentDiffusionHead):
+            predict = self._diffusion(labels_B1HW[:, 0], sample_seeds(batch_data_samples), own_losses)
+        logits = self.scale_logits(inputs, predict)
         fused_BCHW = _resized(logits.fused_BCHW, labels_B1HW.shape[2:])
         weights_BHW = None if self.sampler is None else self.sampler.sample(fused_BCHW, labels_B1HW)
         losses = self._losses(fused_BCHW, labels_B1HW, weights_BHW, 1 - self.lr_loss_weight - self.hr_loss_weight)
@@ -136,7 +150,18 @@ class HRDAHead(BaseDecodeHead):
             weights = None if weights_BHW is None else crop(weights_BHW)
             detail = self._losses(logits.detail, crop(labels_B1HW), weights, self.hr_loss_weight)
             losses.update({f'hr.{key}': value for key, value in detail.items()})
-        return losses
+        return {**losses, **own_losses}
+
+    def _diffusion(self, labels_BHW: Tensor, seeds: Sequence[int] | None, losses: dict[str, Tensor]) -> Predict:
+        """Makes a diffusion head train on either scale; its noise losses go into ``losses``, half of each."""
+
+        def predict(levels: Sequence[Tensor], window: CropBox | None) -> Tensor:
+            labels = labels_BHW if window is None else window.crop(labels_BHW)
+            logits, own = self.head.training_logits(levels, labels, seeds)
+            losses.update({f'{"" if window is None else "hr."}{key}': value / 2 for key, value in own.items()})
+            return logits
+
+        return predict
 
     def _losses(self, logits: Tensor, labels_B1HW: Tensor, weights_BHW: Tensor | None,
                 share: float) -> dict[str, Tensor]:
@@ -151,7 +176,7 @@ class HRDAHead(BaseDecodeHead):
 
 
 def _build_attention(head: BaseDecodeHead, kwargs: dict, maps: int, width: int) -> BaseModule:
-    """Builds a network like the head; DAFormer's context-aware fusion becomes a 1x1 convolution in it."""
+    """Builds a network like the head; DAFormer's fusion becomes a 1x1 convolution in it, and nothing is diffused."""
     config = dict(copy.deepcopy(kwargs), type=type(head), num_classes=maps, out_channels=maps, threshold=0.5)
     if isinstance(head, DAFormerHead):
         params = dict(config['decoder_params'], embed_dims=width)
@@ -160,6 +185,8 @@ def _build_attention(head: BaseDecodeHead, kwargs: dict, maps: int, width: int) 
             params['fusion_cfg'] = dict(type='conv', kernel_size=1, act_cfg=dict(type='ReLU'),
                                         norm_cfg=fusion['norm_cfg'])
         config.update(channels=width, decoder_params=params)
+    if isinstance(head, LatentDiffusionHead):
+        config.update(denoiser=None, decoder_channels=[width] * len(config['decoder_channels']))
     return MODELS.build(config)
 
 

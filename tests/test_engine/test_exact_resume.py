@@ -3,7 +3,7 @@ import os
 import signal
 
 import pytest
-from toy_training import TWO_SCALES, ToyPairs, assert_same_run, records, toy_config, train, train_in_child
+from toy_training import DEGRADED, TWO_SCALES, ToyPairs, assert_same_run, records, toy_config, train, train_in_child
 
 from mmseg_cicld.datasets import DrawKey
 from mmseg_cicld.engine import AdaptationRunner, CheckpointError, KeyedInfiniteSampler
@@ -26,13 +26,16 @@ def test_resume_after_kill_is_exact(straight, tmp_path, workers):
     assert_same_run(straight, tmp_path)
 
 
-def test_hrda_and_mic_resume_exactly_after_kill(tmp_path):
-    train(tmp_path / 'straight', options=TWO_SCALES)
-    kill = TWO_SCALES | {'custom_hooks.0.signal_at': 6}
+@pytest.mark.parametrize('method, logged', [
+    (TWO_SCALES, 'masked.decode.hr.loss_ce'), (DEGRADED, 'degraded.target.loss_reconstruction'),
+    (TWO_SCALES | DEGRADED, 'degraded.target.decode.hr.loss_ce')], ids=['hrda and mic', 'dida', 'hrda and dida'])
+def test_methods_resume_exactly_after_kill(tmp_path, method, logged):
+    train(tmp_path / 'straight', options=method)
+    kill = method | {'custom_hooks.0.signal_at': 6}
     assert train_in_child(tmp_path / 'killed', workers=2, options=kill) == -signal.SIGKILL
-    train(tmp_path / 'killed', options=TWO_SCALES | {'resume': True})
+    train(tmp_path / 'killed', options=method | {'resume': True})
     assert_same_run(tmp_path / 'straight', tmp_path / 'killed')
-    assert 'masked.decode.hr.loss_ce' in records(tmp_path / 'killed')[0]
+    assert logged in records(tmp_path / 'killed')[0]
 
 
 def test_resume_after_kill_within_a_checkpoint_is_exact(straight, tmp_path):

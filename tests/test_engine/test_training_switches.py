@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmseg.apis import init_model
 from torch._dynamo import register_backend
-from toy_training import TWO_SCALES, assert_same, assert_same_run, records, toy_config, train
+from toy_training import DEGRADED, TWO_SCALES, assert_same, assert_same_run, records, toy_config, train
 
 from mmseg_cicld.engine import AdaptationRunner, AutocastOptimWrapper, read_checkpoint
 from mmseg_cicld.engine.acceleration import compile_segmentors
@@ -30,7 +30,11 @@ def _assert_close(one, other, tolerance: float) -> None:
                                        msg=lambda text: f'{name}: {text}')
 
 
-@pytest.mark.parametrize('method', [{}, TWO_SCALES], ids=['dacs', 'hrda and mic'])
+METHODS = pytest.mark.parametrize('method', [{}, TWO_SCALES, TWO_SCALES | DEGRADED],
+                                  ids=['dacs', 'hrda and mic', 'hrda and dida'])
+
+
+@METHODS
 def test_bfloat16_trains_and_resumes_exactly(tmp_path, method):
     options = {'optim_wrapper.type': 'AutocastOptimWrapper', 'optim_wrapper.dtype': 'bfloat16', **QUIET, **method}
     runner = train(tmp_path / 'half', options=options)
@@ -68,7 +72,7 @@ def test_accumulation_is_a_large_batch(tmp_path, more):
     _assert_close(tmp_path / 'small', tmp_path / 'large', 1e-5)
 
 
-@pytest.mark.parametrize('method', [{}, TWO_SCALES], ids=['dacs', 'hrda and mic'])
+@METHODS
 def test_accumulation_resumes_exactly(tmp_path, method):
     options = {'optim_wrapper.accumulative_counts': 3, **QUIET, **method}
     train(tmp_path / 'straight', options=options)
@@ -101,7 +105,8 @@ def test_switches_change_neither_numbers_nor_names(tmp_path, switch):
 
 
 @pytest.mark.parametrize('switch', [{'channels_last': True}, {'compile': dict(backend='eager')},
-                                    {'channels_last': True, **TWO_SCALES}])
+                                    {'channels_last': True, **TWO_SCALES},
+                                    {'compile': dict(backend='eager'), **TWO_SCALES, **DEGRADED}])
 def test_switches_resume_exactly(tmp_path, switch):
     train(tmp_path / 'straight', options=switch)
     train(tmp_path / 'stopped', options={**switch, 'train_cfg.max_iters': 3})

@@ -172,6 +172,11 @@ TWO_SCALES = {
     'model.objectives': [
         dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.255),
         dict(type='MaskedConsistency', block=8, threshold=0.255, own_teacher=dict(momentum=0.5))]}
+# Options that add DiDA, to the toy as it is and, joined with those above, to two scales.
+DEGRADED = {
+    'model.objectives': [
+        dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.255),
+        dict(type='DegradationConsistency', threshold=0.255, weights=(0.5, 0.1))]}
 
 
 def train(work_dir: str | Path, make_config: Callable[..., Config] = toy_config, **kwargs) -> AdaptationRunner:

@@ -43,6 +43,14 @@ HRDA_SEGMENTOR = dict(
     data_preprocessor=dict(SEGMENTOR['data_preprocessor'], size=(HRDA_SIZE, HRDA_SIZE)),
     decode_head=dict(SEGMENTOR['decode_head'], type='HRDAHead', single_scale_head='DAFormerHead',
                      attention_embed_dim=16, hr_loss_weight=0.1))
+UNET = dict(type='UNet2DModel', block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, add_attention=False,
+            down_block_types=('DownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'UpBlock2D'))
+DIFFUSING = dict(
+    neck=dict(type='InterCoderNeck', in_channels=(8, 16, 32, 64), latent_channels=4, latent_index=1,
+              skip_channels=(6, 5)),
+    decode_head=dict(
+        type='LatentDiffusionHead', in_channels=(6, 5, 4), decoder_channels=(8, 7), num_classes=19, dropout_ratio=0.1,
+        denoiser=UNET, scheduler=dict(type='DDIMScheduler'), loss_decode=dict(type='CrossEntropyLoss')))
 
 
 def methods() -> list[str]:
@@ -56,6 +64,8 @@ def run(method: str) -> list[str]:
     config = Config.fromfile(ROOT / f'configs/_base_/uda/{method}.py')
     objectives = copy.deepcopy(config.objectives)
     segmentor, size, threshold = (HRDA_SEGMENTOR, HRDA_SIZE, 0.1) if 'hrda' in method else (SEGMENTOR, SIZE, 0.15)
+    if 'cicld' in method:
+        segmentor = _diffusing(segmentor)
     for objective in objectives:  # published values are for crops of 512 rows or more and trained networks
         if 'block' in objective:
             objective.block = 16
@@ -66,9 +76,11 @@ def run(method: str) -> list[str]:
             objective.update({key: 8 for key in ('ignore_top', 'ignore_bottom') if key in objective})
         if objective.get('feature_distance'):
             objective.feature_distance.min_ratio = 0.25
+        if objective.get('mixing'):
+            objective.mixing.threshold = threshold
     torch.manual_seed(0)
     model = MODELS.build(dict(type='ClassMixEMA', segmentor=copy.deepcopy(segmentor), objectives=objectives,
-                              teacher=config.teacher)).double().train()
+                              teacher=config.teacher, train_only=config.get('train_only'))).double().train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = OptimWrapper(torch.optim.SGD(trained, lr=0.05, momentum=0.9))
     lines = []
@@ -76,6 +88,13 @@ def run(method: str) -> list[str]:
         log = model.train_step(_batch(step, size), optimiser)
         lines.append(' '.join(f'{key}={float(log[key]):.12g}' for key in sorted(log)))
     return lines
+
+
+def _diffusing(segmentor: dict) -> dict:
+    head = DIFFUSING['decode_head']
+    if segmentor is HRDA_SEGMENTOR:
+        head = dict(head, type='HRDAHead', single_scale_head=head['type'], hr_loss_weight=0.1)
+    return dict(segmentor, neck=DIFFUSING['neck'], decode_head=head)
 
 
 def _batch(step: int, size: int) -> dict:

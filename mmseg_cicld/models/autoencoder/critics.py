@@ -5,6 +5,7 @@ Shape suffixes: B images, C channels, H and W height and width, h and w size of 
 from collections.abc import Sequence
 
 import torch.nn.functional as F
+from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -12,7 +13,7 @@ from torch.func import functional_call
 SLOPE = 0.2
 
 
-class PerceptualDistance(nn.Module):
+class PerceptualDistance(BaseModule):
     """Mean squared distance of feature vectors of length 1, over all places, summed over channels, mean over levels.
 
     That is LPIPS (Zhang et al., CVPR 2018) without its learned weights of the channels.

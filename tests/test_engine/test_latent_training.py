@@ -1,0 +1,62 @@
+"""Training with a latent diffusion head and its alignment: exact resume, and two processes that do what one does."""
+import signal
+
+import pytest
+import torch
+from toy_training import assert_same_run, records, train, train_in_child, train_in_children
+
+UNET = dict(type='UNet2DModel', block_out_channels=(4, 8), norm_num_groups=2, layers_per_block=1, add_attention=False,
+            down_block_types=('DownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'UpBlock2D'))
+ALIGN = dict(type='LatentDomainAlignment', weight=1.0, noise_weight=1.0, adversary=dict(block_channels=(8, )),
+             contrastive=dict(temperature=0.5, min_ratio=0.0), mmd=dict(pixels=16))
+DIFFUSING = {
+    'model.segmentor.neck': dict(type='InterCoderNeck', in_channels=(8, ), latent_channels=3, latent_index=0,
+                                 skip_channels=(4, )),
+    'model.segmentor.decode_head': dict(
+        _delete_=True, type='LatentDiffusionHead', in_channels=(4, 3), decoder_channels=(6, ), num_classes=4,
+        dropout_ratio=0.1, denoiser=UNET, scheduler=dict(type='DDIMScheduler', prediction_type='v_prediction'),
+        norm_cfg=dict(type='GN', num_groups=2), loss_decode=dict(type='CrossEntropyLoss'))}
+JOINT = DIFFUSING | {'model.objectives': [
+    dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.255), ALIGN]}
+ENCODER = DIFFUSING | {'model.objectives': [
+    dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.255),
+    dict(ALIGN, encoder_gradient=True, input='latent')]}
+STAGE_TWO = DIFFUSING | {
+    'model.train_only': ['decode_head.denoiser'],
+    'model.objectives': [dict(ALIGN, source=None, mixed=None, mixing=dict(threshold=0.255))]}
+# Dropout draws for each process on its own; plain SGD makes a weight the sum of its gradients.
+COMPARABLE = {
+    'model.segmentor.backbone.dropout': 0., 'val_cfg': None, 'val_dataloader': None, 'val_evaluator': None,
+    'optim_wrapper.optimizer': dict(type='SGD', lr=0.05), 'param_scheduler': None}
+
+
+def without_dropout(options: dict) -> dict:
+    head = dict(options['model.segmentor.decode_head'], dropout_ratio=0.)
+    return options | COMPARABLE | {'model.segmentor.decode_head': head}
+
+
+@pytest.mark.parametrize('options', [JOINT, STAGE_TWO], ids=['joint', 'stage_two'])
+def test_resume_after_kill_is_exact(tmp_path, options):
+    sizes = dict(max_iters=4, save_interval=2, val_interval=4)
+    train(tmp_path / 'straight', options=options, **sizes)
+    kill = options | {'custom_hooks.0.signal_at': 4}
+    assert train_in_child(tmp_path / 'killed', options=kill, **sizes) == -signal.SIGKILL
+    train(tmp_path / 'killed', options=options | {'resume': True}, **sizes)
+    assert_same_run(tmp_path / 'straight', tmp_path / 'killed', last=4)
+    assert 'align.loss_mmd' in records(tmp_path / 'killed')[3]
+
+
+@pytest.mark.parametrize('options', [JOINT, ENCODER, STAGE_TWO], ids=['joint', 'encoder', 'stage_two'])
+def test_two_processes_are_one_with_the_joined_batch(tmp_path, options):
+    options = without_dropout(options)
+    train(tmp_path / 'one', batch_size=2, max_iters=2, options=options)
+    assert train_in_children(tmp_path / 'two', 2, batch_size=1, max_iters=2, options=options) == [0, 0]
+    one, *two = (torch.load(tmp_path / name, weights_only=True)
+                 for name in ('one/final.rank0', 'two/final.rank0', 'two/final.rank1'))
+    for name, value in one.items():
+        assert torch.equal(two[0][name], two[1][name]), name
+        torch.testing.assert_close(two[0][name], value, rtol=1e-4, atol=2e-6, msg=lambda text: f'{name}: {text}')
+    logged = records(tmp_path / 'one')[0], *(records(tmp_path / 'two', rank)[0] for rank in (0, 1))
+    for name in ('align.loss_mmd', 'align.loss_contrastive', 'align.loss_noise', 'align.loss_discriminator'):
+        joined, *parts = (float.fromhex(line[name]) for line in logged)
+        assert sum(parts) / 2 == pytest.approx(joined, rel=1e-4), name

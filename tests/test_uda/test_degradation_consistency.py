@@ -272,6 +272,21 @@ def test_both_scales_are_degraded_compensated_and_reconstructed(hrda, batch):
                for y in range(0, 33, 8) for x in range(0, 33, 8))
 
 
+@pytest.mark.parametrize('variant', [('shared', 'shared_head'), ('separate', 'own_head')])
+def test_goes_on_a_latent_diffusion_network(segmentor, batch, variant):
+    network = segmentor()
+    network['neck'] = dict(type='InterCoderNeck', in_channels=[8, 16, 32, 64], latent_channels=4, latent_index=1,
+                           skip_channels=[6, 5])
+    network['decode_head'] = dict(
+        type='LatentDiffusionHead', in_channels=(6, 5, 4), decoder_channels=(8, 7), num_classes=19, dropout_ratio=0,
+        scheduler=dict(type='DDIMScheduler'), loss_decode=dict(type='CrossEntropyLoss'), denoiser=dict(
+            type='UNet2DModel', block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1,
+            down_block_types=('DownBlock2D', ) * 2, up_block_types=('UpBlock2D', ) * 2, add_attention=False))
+    options = dict(DEGRADED, shift_encoder=variant[0], reconstruction=variant[1])
+    log = step(build(network, [SOURCE, MIX, options]), batch())
+    assert {'degraded.source.decode.loss_noise', 'degraded.target.loss_reconstruction'} <= set(log)
+
+
 def test_a_segmentor_with_views_of_its_own_is_named(segmentor, batch):
     model = build(segmentor(), [SOURCE, MIX, DEGRADED])
     extract = model.student.extract_feat

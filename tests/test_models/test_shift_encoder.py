@@ -20,10 +20,14 @@ BACKBONES = dict(
     resnet=dict(type='ResNetV1c', depth=18, stem_channels=8, base_channels=8, dilations=(1, 1, 2, 4),
                 strides=(1, 2, 1, 1), norm_cfg=NORM, contract_dilation=True),
     vit=dict(type='VisionTransformer', img_size=(64, 64), patch_size=16, embed_dims=64, num_layers=2, num_heads=2,
-             out_indices=(0, 1), with_cls_token=True, mlp_ratio=2))
+             out_indices=(0, 1), with_cls_token=True, mlp_ratio=2),
+    autoencoder=dict(type='AutoencoderEncoder', autoencoder=dict(
+        block_out_channels=(8, 16, 64), down_block_types=('DownEncoderBlock2D', ) * 3, norm_num_groups=4,
+        up_block_types=('UpDecoderBlock2D', ) * 3, layers_per_block=1)))
 LEVELS = dict(
     mit=[(8, 4), (16, 8), (32, 16), (64, 32)], mit_mmseg=[(8, 4), (16, 8), (32, 16), (64, 32)],
-    resnet=[(8, 4), (16, 8), (32, 8), (64, 8)], vit=[(64, 16), (64, 16)])
+    resnet=[(8, 4), (16, 8), (32, 8), (64, 8)], vit=[(64, 16), (64, 16)],
+    autoencoder=[(8, 1), (16, 2), (64, 4)])
 
 
 def segmentor(backbone: str, **more) -> nn.Module:
@@ -137,7 +141,7 @@ def test_recomputing_changes_no_gradient(images):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize('stride, target_stride, pixels', [(4, 4, 1), (4, 1, 16), (16, 4, 16), (2, 4, 1)])
+@pytest.mark.parametrize('stride, target_stride, pixels', [(4, 4, 1), (4, 1, 16), (16, 4, 16), (2, 4, 1), (1, 4, 1)])
 def test_own_head_predicts_the_target_s_size(stride, target_stride, pixels):
     levels = [FeatureLevel(8, stride), FeatureLevel(16, 2 * stride)]
     head = ReconstructionHead(levels, target_stride, 3)

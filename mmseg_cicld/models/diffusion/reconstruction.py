@@ -15,7 +15,9 @@ GROUPS = 8
 
 
 class ReconstructionHead(nn.Module):
-    """Fuses all feature levels at the finest and predicts a picture, several pixels for each feature if need be.
+    """Fuses all feature levels and predicts a picture, several pixels for each feature if need be.
+
+    The levels meet at the finest one that is not finer than the target.
 
     Args:
         levels: The feature levels, finest first.
@@ -25,7 +27,9 @@ class ReconstructionHead(nn.Module):
 
     def __init__(self, levels: Sequence[FeatureLevel], target_stride: int, out_channels: int) -> None:
         super().__init__()
-        factor = max(1, round(levels[0].stride / target_stride))
+        coarse_enough = [index for index, level in enumerate(levels) if level.stride >= target_stride]
+        self.meeting = coarse_enough[0] if coarse_enough else len(levels) - 1
+        factor = max(1, round(levels[self.meeting].stride / target_stride))
         self.lateral = nn.ModuleList(nn.Conv2d(level.channels, WIDTH, 1) for level in levels)
         self.fusion = nn.Sequential(
             nn.GroupNorm(GROUPS, WIDTH), nn.GELU(), nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
@@ -34,7 +38,9 @@ class ReconstructionHead(nn.Module):
 
     def forward(self, features: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
         """Returns the picture [B, C, H, W] of the given size."""
-        sides = features[0].shape[2:]
+        sides = features[self.meeting].shape[2:]
+        # Finer levels shrink before their layer, coarser ones grow after it: that is less work.
+        features = [_resized(feature, sides) for feature in features[:self.meeting]] + list(features[self.meeting:])
         fused_BChw = sum(_resized(layer(feature), sides) for layer, feature in zip(self.lateral, features, strict=True))
         return _resized(self.fusion(fused_BChw), size)
 

@@ -16,7 +16,8 @@ from mmseg_cicld.datasets import check_num_classes
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py'))]
-CONFIGS = BENCHMARKS + [path for folder in ('quickstart', 'street')
+CICLD = sorted((ROOT / 'configs/cicld').glob('*.py'))
+CONFIGS = BENCHMARKS + CICLD + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))]
 SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels
 
@@ -37,6 +38,9 @@ def shrink(segmentor: dict) -> None:
     if segmentor.backbone.type == 'FusedMixVisionTransformer':
         segmentor.backbone.pop('variant')
         segmentor.backbone.update(embed_dims=8, num_layers=(1, 1, 1, 1))
+    if 'neck' in segmentor:
+        shrink_diffusion(segmentor)
+    elif segmentor.backbone.type == 'FusedMixVisionTransformer':
         head.update(in_channels=[8, 16, 40, 64], channels=16)
         head.decoder_params.embed_dims = 16
     elif segmentor.backbone.depth > 18:
@@ -45,6 +49,19 @@ def shrink(segmentor: dict) -> None:
     if segmentor.type == 'HRDAEncoderDecoder':
         segmentor.hr_crop_size = (SIZE[0] // 2, SIZE[1] // 2)
         head.attention_embed_dim = 16
+
+
+def shrink_diffusion(segmentor: dict) -> None:
+    segmentor.neck.update(latent_channels=4, skip_channels=[8, 8])
+    if segmentor.backbone.type == 'FusedMixVisionTransformer':
+        segmentor.neck.in_channels = [8, 16, 40, 64]
+    head = segmentor.decode_head
+    head.update(in_channels=[8, 8, 4], decoder_channels=[8, 8])
+    blocks = {key: head.denoiser[key][-2:] for key in ('down_block_types', 'up_block_types')}
+    head.denoiser.update(block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, **blocks)
+    if 'mask_encoder' in head:
+        head.mask_encoder.update(backbone_channels=32)
+        head.mask_encoder.backbone.update(depth=18, base_channels=4, stem_channels=4, init_cfg=None)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -113,6 +130,17 @@ def test_settings_are_the_published_ones(path):
     assert config.model.objectives == expected
 
 
+@pytest.mark.parametrize('path', CICLD, ids=lambda path: path.stem)
+def test_settings_of_cicld_are_those_of_the_paper_where_it_gives_them(path):
+    config = Config.fromfile(path)
+    assert config.model.evaluate == 'teacher' and config.model.teacher == dict(momentum=0.999)
+    assert config.model.objectives[0] == dict(type='SourceSupervision') or 'stage2' in path.stem
+    assert config.optim_wrapper.optimizer.lr == 6e-5
+    assert config.optim_wrapper.paramwise_cfg.custom_keys.denoiser == dict(lr_mult=1.0)
+    assert config.train_dataloader.batch_size == 2
+    assert config.model.segmentor.decode_head.inference.steps == 50
+
+
 def test_number_of_classes_of_own_data_follows_from_its_list(tmp_path):
     config = Config.fromfile(ROOT / 'configs/own_data/dacs_mit-b0_1xb2-40k_own-512x512.py')
     (tmp_path / 'classes.txt').write_text('field\nwater\nroof\n')
@@ -134,4 +162,4 @@ def test_model_index_names_files_that_are_there():
         for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
             assert (ROOT / model['Config']).is_file(), model['Config']
             listed.add((ROOT / model['Config']).name)
-    assert listed == {path.name for path in BENCHMARKS}
+    assert listed == {path.name for path in BENCHMARKS + CICLD}

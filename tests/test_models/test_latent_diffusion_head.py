@@ -323,6 +323,13 @@ def test_encoder_runs_once_whatever_the_number_of_steps():
     assert calls == dict(encoder=1, decoder=1, denoiser=7)
 
 
+def test_a_teacher_may_take_fewer_steps():
+    head = build(inference=dict(steps=5), training=dict(prediction_steps=2))
+    one, five = build(inference=dict(steps=2)), build(inference=dict(steps=5))
+    assert torch.equal(head.train()(features()), one(features()))
+    assert torch.equal(head.eval()(features()), five.eval()(features()))
+
+
 def test_two_passes_condition_on_the_first_prediction():
     head = build(**MODES['two_passes']).eval()
     skip_0, skip_1, latent = features()

@@ -84,15 +84,14 @@ class LatentDiffusionHead(BaseDecodeHead):
 
     def _add_diffusion(self, denoiser: dict, scheduler: dict | None, condition: str, mask_encoder: dict | None) -> None:
         self.denoiser = Denoiser(denoiser, self.latent_channels, self.latent_channels, condition)
-        scheduler = build_scheduler(scheduler or {})
-        self.noising = Noising(scheduler)
+        self.scheduler = build_scheduler(scheduler or {})
+        self.noising = Noising(self.scheduler)
         start = self.inference.start
         self.start = len(self.noising) - 1 if start is None else start
         _check(self.diffused, condition, mask_encoder, self.inference, self.training_settings)
         if not 0 <= self.start < len(self.noising):
             raise ValueError(f'decode_head.inference.start is {start}, allowed are None and 0 to '
                              f'{len(self.noising) - 1}, the timesteps of decode_head.scheduler')
-        self.reverse = ReverseProcess(scheduler, max(self.inference.steps, 1), self.start)
         if self.diffused == 'label':
             self.label_latent = LabelLatent(self.num_classes, self.latent_channels, self.ignore_index)
         if mask_encoder is not None:
@@ -110,12 +109,18 @@ class LatentDiffusionHead(BaseDecodeHead):
             Logits [B, num_classes, H, W] at the resolution of the last decoder stage.
         """
         skips, latent_BChw = self._split(inputs)
-        if self.denoiser is None or self.inference.steps == 0:
+        if self.denoiser is None or self.steps == 0:
             return self.decode(latent_BChw, skips)
         tokens_BMC = None
         if self.inference.condition == 'prediction':
             tokens_BMC = self._encode_masks(self._logits(latent_BChw, skips, None).argmax(dim=1), latent_BChw)
         return self._logits(latent_BChw, skips, tokens_BMC)
+
+    @property
+    def steps(self) -> int:
+        """Steps of a prediction in the mode that the head is in."""
+        in_training = self.training_settings.prediction_steps
+        return in_training if self.training and in_training is not None else self.inference.steps
 
     def decode(self, latent_BChw: Tensor, skips: Sequence[Tensor]) -> Tensor:
         """Returns the logits of a latent."""
@@ -136,7 +141,7 @@ class LatentDiffusionHead(BaseDecodeHead):
             generator = torch.Generator().manual_seed(seed)
             noise_BChw += torch.randn(tuple(latent_BChw.shape[1:]), generator=generator).to(latent_BChw.device)
         begin_BChw = latent_BChw if self.diffused == 'image' else torch.zeros_like(latent_BChw)
-        yield from self.reverse.latents(
+        yield from ReverseProcess(self.scheduler, self.steps, self.start).latents(
             lambda noisy_BChw, times_B: self.denoiser(noisy_BChw, times_B, latent_BChw, tokens_BMC),
             begin_BChw, noise_BChw, seed)
 
@@ -300,7 +305,8 @@ def _check(diffused: str, condition: str, mask_encoder: Mapping | None, inferenc
     if diffused == 'label' and condition != 'concat':
         raise ValueError(f"diffused='label' starts from noise, so the denoiser has to see the image: set decode_head."
                          f"condition='concat', got {condition!r}")
-    if diffused == 'label' and (inference.steps == 0 or training.decoder_input == 'latent'):
+    bypassed = inference.steps == 0 or training.prediction_steps == 0 or training.decoder_input == 'latent'
+    if diffused == 'label' and bypassed:
         raise ValueError("diffused='label' without the denoiser leaves nothing to decode: set "
                          "decode_head.inference.steps to at least 1 and decode_head.training.decoder_input='estimate'")
     if mask_encoder is not None and condition != 'mask_attention':

@@ -47,6 +47,8 @@ class TrainingSettings:
         denoiser_learns_task: Whether the segmentation loss trains the denoiser too. Otherwise it passes through the
             denoiser to the encoder (Eq. 7 has encoder and decoder only).
         noise_loss_weight: Factor of the noise loss (Eq. 6), which trains the denoiser only.
+        prediction_steps: Steps of predictions in training mode, which are those of a teacher; ``inference.steps`` if
+            None. A teacher predicts in every iteration, so that 50 steps would take most of the time.
     """
 
     timesteps: str = 'random'
@@ -56,6 +58,7 @@ class TrainingSettings:
     condition_dropout: float = 0.5
     denoiser_learns_task: bool = False
     noise_loss_weight: float = 1.0
+    prediction_steps: int | None = None
 
     def __post_init__(self) -> None:
         _one_of('training.timesteps', self.timesteps, ('random', 'start'))
@@ -65,6 +68,9 @@ class TrainingSettings:
         if not 0 <= self.condition_dropout <= 1 or self.noise_loss_weight < 0:
             raise ValueError(f'decode_head.training: condition_dropout={self.condition_dropout} and noise_loss_weight='
                              f'{self.noise_loss_weight}, allowed are [0, 1] and values from 0 on')
+        if self.prediction_steps is not None and self.prediction_steps < 0:
+            raise ValueError(f'decode_head.training.prediction_steps is {self.prediction_steps}, allowed are None and '
+                             'values from 0 on')
 
 
 def build_settings(kind: type, config: dict | None, key: str) -> InferenceSettings | TrainingSettings:

@@ -1,0 +1,37 @@
+# CICLD's network around the quick start's backbone: a latent of stride 8 and a small denoiser.
+_base_ = ['./base.py']
+norm_cfg = dict(type='BN', requires_grad=True)
+
+model = dict(
+    neck=dict(
+        type='InterCoderNeck',
+        in_channels=[32, 64, 128, 256],
+        latent_channels=16,
+        latent_index=1,
+        skip_channels=[32, 32]),
+    decode_head=dict(
+        _delete_=True,
+        type='LatentDiffusionHead',
+        in_channels=[32, 32, 16],
+        decoder_channels=[64, 32],
+        num_classes=19,
+        dropout_ratio=0.0,
+        norm_cfg=norm_cfg,
+        diffused='image',
+        condition='concat',
+        denoiser=dict(
+            type='UNet2DModel',
+            block_out_channels=(32, 64),
+            down_block_types=('DownBlock2D', 'DownBlock2D'),
+            up_block_types=('UpBlock2D', 'UpBlock2D'),
+            layers_per_block=1,
+            norm_num_groups=8),
+        scheduler=dict(
+            type='DDIMScheduler',
+            beta_schedule='scaled_linear',
+            beta_start=0.0015,
+            beta_end=0.0205,
+            prediction_type='epsilon'),
+        training=dict(prediction_steps=1),
+        inference=dict(steps=1, start=249),
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)))

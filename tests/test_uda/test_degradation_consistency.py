@@ -30,7 +30,8 @@ VARIANTS = [(None, None), ('shared', None), ('shared', 'shared_head'), ('shared'
 def build(segmentor: dict, objectives, **kwargs) -> ClassMixEMA:
     torch.manual_seed(0)
     return MODELS.build(ConfigDict(type='ClassMixEMA', segmentor=copy.deepcopy(segmentor),
-                                   objectives=copy.deepcopy(objectives), **{'teacher': dict(momentum=0.9), **kwargs})).train()
+                                   objectives=copy.deepcopy(objectives),
+                                   **{'teacher': dict(momentum=0.9), **kwargs})).train()
 
 
 def step(model: ClassMixEMA, data: dict, lr: float = 1e-2, momentum: float = 0.0) -> dict:
@@ -319,6 +320,16 @@ def test_export_leaves_everything_behind_and_predicts_bitwise_the_same(segmentor
         assert torch.equal(exported.eval()(images), model.student.eval()(images))
 
 
+def test_export_of_two_scales_predicts_bitwise_the_same(hrda, batch):
+    model = build(hrda, [SOURCE, MIX, DEGRADED])
+    step(model, batch())
+    exported = MODELS.build(plain_config(Config(dict(model=dict(type='ClassMixEMA', segmentor=hrda)))).model)
+    exported.load_state_dict(select_network(model.state_dict(), 'student', 'a checkpoint'), strict=True)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(exported.eval()(images), model.student.eval()(images))
+
+
 def test_the_picture_of_a_step_shows_the_degraded_images(segmentor, batch):
     model = build(segmentor(), [SOURCE, MIX, DEGRADED])
     model.keep_step = True
@@ -340,6 +351,13 @@ def test_the_picture_of_a_step_shows_the_degraded_images(segmentor, batch):
 def test_wrong_values_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(dict(DEGRADED, **change))
+
+
+def test_recomputed_batch_norms_are_refused(segmentor):
+    network = segmentor('deeplabv3plus')
+    network['backbone']['with_cp'] = True
+    with pytest.raises(ValueError, match='backbone.*with_cp=True'):
+        build(network, [SOURCE, MIX, DEGRADED])
 
 
 def test_missing_teacher_is_named(segmentor):

@@ -84,7 +84,12 @@ class DegradationConsistency(Objective):
         return partial(self, domain='source'), partial(self, domain='target')
 
     def attach(self, student: nn.Module) -> None:
-        """Builds shift encoder and reconstruction, or lets the encoder start from the student's weights once more."""
+        """Builds shift encoder and reconstruction, or lets the encoder start from the student's weights once more.
+
+        Raises:
+            ValueError: If the student computes batch norms a second time in the backward pass.
+        """
+        _refuse_recomputed_norms(student)
         if self.shift_encoder is not None:
             self.shift_encoder.copy_from(student)
         elif self._kinds['shift_encoder'] == 'separate':
@@ -153,6 +158,13 @@ class DegradationConsistency(Objective):
             return [lambda features: features] * len(views)
         levels_B = torch.tensor(levels).to(views[0].device, non_blocking=True)
         return [self.shift_encoder(view_BCHW, levels_B) for view_BCHW in views]
+
+
+def _refuse_recomputed_norms(student: nn.Module) -> None:
+    for name, module in student.named_modules():
+        if getattr(module, 'with_cp', False) and any(isinstance(part, _BatchNorm) for part in module.modules()):
+            raise ValueError(f'{name}.with_cp=True of the segmentor computes batch norms again in the backward pass, '
+                             'where degraded images would move their running statistics: set with_cp=False')
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from mmseg_cicld.datasets import check_num_classes
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida')
-              for path in sorted((ROOT / 'configs' / folder).glob('*.py'))]
-CICLD = sorted((ROOT / 'configs/cicld').glob('*.py'))
+              for path in sorted((ROOT / 'configs' / folder).glob('*.py')) if 'cicld' not in path.stem]
+CICLD = sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-40k_*.py'))
 CONFIGS = BENCHMARKS + CICLD + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))]
 SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels

@@ -6,6 +6,8 @@ _base_ = [
     '../_base_/uda/cicld_stage2.py',
     '../_base_/schedules/adamw_poly_40k_cicld.py',
 ]
+# tools/train_stages.py begins with the averaged network of the first stage, which is the one that is evaluated.
+hand_over = {'teacher.network.': 'student.'}
 model = dict(
     _delete_=True,
     type='ClassMixEMA',

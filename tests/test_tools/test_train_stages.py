@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from shell_commands import ROOT, environment
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from shell_commands import ROOT, SHRUNK, environment, render_tiny_street
 
 sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 
 from toy_training import assert_same, records, toy_config, train  # noqa: E402
 
-from mmseg_cicld.engine import CheckpointError, read_checkpoint  # noqa: E402
+from mmseg_cicld.engine import CheckpointError, read_checkpoint, write_checkpoint  # noqa: E402
 from mmseg_cicld.engine.stages import Stage, run_stages  # noqa: E402
 
 TOOL = ROOT / 'tools/train_stages.py'
@@ -44,7 +46,7 @@ def write_configs(root: Path, options: dict[str, dict] | None = None) -> list[Pa
 
 def run_tool(root: Path, files: list[Path], *more: str, code: int = 0, launch: tuple = ()) -> str:
     path = os.pathsep.join([str(ROOT / 'tests/test_engine'), str(ROOT)])
-    command = [sys.executable, '-W', 'ignore', *launch, TOOL, *files, '--work-dir', root, *more]
+    command = [sys.executable, '-W', 'ignore', *launch, TOOL, *files, '--work-dir', root, *more]  # the last one counts
     done = subprocess.run([str(word) for word in command], cwd=root, env=environment(PYTHONPATH=path), text=True,
                           capture_output=True, timeout=300)
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
@@ -115,6 +117,39 @@ def test_two_processes(tmp_path):
              launch=('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}'))
     ranks = [torch.load(tmp_path / f'second/final.rank{rank}', weights_only=True) for rank in (0, 1)]
     assert all(torch.equal(ranks[0][name], ranks[1][name]) for name in ranks[0])
+
+
+@pytest.fixture(scope='module')
+def street(tmp_path_factory) -> Path:
+    """A tiny street set, and weights where the quick start leaves those of its source-only network."""
+    root = tmp_path_factory.mktemp('street')
+    render_tiny_street(root)
+    init_default_scope('mmseg')
+    backbone = MODELS.build(Config.fromfile(ROOT / 'configs/quickstart/small_segmentor.py').model.backbone)
+    state = {f'student.backbone.{name}': value for name, value in backbone.state_dict().items()}
+    write_checkpoint(dict(state_dict=state), root / 'work_dirs/quickstart/source_only_street/iter_800.pth')
+    return root
+
+
+@pytest.mark.parametrize('names', [
+    ('cicld-stage1_street', 'cicld-stage2_street'),
+    ('cicld-autoencoder_pretraining', 'cicld-autoencoder-denoiser_street', 'cicld-autoencoder-stage1_street',
+     'cicld-autoencoder-stage2_street')], ids=['two', 'four'])
+def test_the_stages_of_the_street_set(street, names):
+    """All weights go on; each stage changes only what it is to change."""
+    files = [ROOT / f'configs/street/{name}.py' for name in names]
+    run_tool(street, files, '--work-dir', f'work_dirs/{len(names)}', '--cfg-options', 'train_cfg.max_iters=1',
+             'train_cfg.val_begin=9', *(option for option in SHRUNK if option.startswith('train_data')))
+    ends = [read_checkpoint(street / f'work_dirs/{len(names)}/{name}/iter_1.pth')['state_dict'] for name in names]
+    one, two = ends[-2:]
+    started = {name.replace('teacher.network.', 'student.'): value for name, value in one.items()
+               if name.startswith('teacher.network.')}
+    moved = {name for name, value in started.items() if not torch.equal(value, two[name])}
+    assert moved and all(name.startswith('student.decode_head.denoiser.') for name in moved)
+    if len(names) == 4:
+        pretrained, denoiser = ends[:2]
+        assert all(torch.equal(value, pretrained[name.replace('student.backbone.', 'autoencoder.encoder.')])
+                   for name, value in denoiser.items() if name.startswith('student.backbone.'))
 
 
 def test_weights_can_be_handed_over_under_other_names(tmp_path):

@@ -1,5 +1,5 @@
-# CICLD (Yu et al., 2024) in one stage, as in its first version: ClassMix with pseudo-labels, the noise loss of the head,
-# and the adversary of three domains on the estimate of the clean latent.
+# CICLD (Yu et al., 2024) in one stage, as in its first version: ClassMix with pseudo-labels, the noise loss of the
+# head, and the adversary of three domains on the estimate of the clean latent.
 teacher = dict(momentum=0.999)
 objectives = [
     dict(type='SourceSupervision'),

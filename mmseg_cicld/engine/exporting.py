@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..models.backbones.mit_variants import MIT_VARIANTS
+from ..models.decode_heads.latent_diffusion_head import TRAINING_PARTS
 from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_checkpoint
 
@@ -41,6 +42,9 @@ def plain_config(config: Config) -> Config:
     model = copy.deepcopy(config.model.get('segmentor', config.model))
     _drop_initialisation(model)
     model.backbone = _stock_backbone(model.backbone)
+    for head in model.decode_head if isinstance(model.decode_head, list) else [model.decode_head]:
+        if 'LatentDiffusionHead' in (head.type, head.get('single_scale_head')):
+            head.for_training = False
     kept = {key: copy.deepcopy(config[key]) for key in _KEPT_KEYS if key in config}
     for name in ('val_dataloader', 'val_evaluator', 'val_cfg'):  # the strict loading of training-time validation
         if name.replace('val', 'test') in kept:
@@ -49,6 +53,13 @@ def plain_config(config: Config) -> Config:
     if any(_is_ours(kind) for kind in _types(plain._cfg_dict)):
         plain.custom_imports = dict(imports=['mmseg_cicld'], allow_failed_imports=False)
     return plain
+
+
+def without_training_parts(state: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
+    """Leaves out the tensors of parts that the network of a plain config has in training only."""
+    own = MODELS.build(config.model).state_dict()
+    return {name: tensor for name, tensor in state.items()
+            if name in own or not set(name.split('.')) & set(TRAINING_PARTS)}
 
 
 def check_weights_fit(config: Config, state: Mapping[str, Tensor], path: str | Path) -> None:

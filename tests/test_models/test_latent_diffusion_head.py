@@ -518,7 +518,8 @@ def test_trains_and_predicts_at_two_scales(mode):
     (dict(diffused='label'), "set decode_head.condition='concat', got 'none'"),
     (dict(diffused='label', condition='concat', inference=dict(steps=0)), 'leaves nothing to decode'),
     (dict(mask_encoder=EMBEDDED), "mask_encoder is not used with condition='none'"),
-    (dict(inference=dict(condition='prediction')), 'needs condition=.mask_attention. and a decode_head.mask_encoder'),
+    (dict(inference=dict(condition='prediction')), 'makes a mask, which condition=.none. has no use for'),
+    (MASKED, 'needs a mask encoder: set decode_head.mask_encoder'),
     (dict(inference=dict(start=1000)), 'start is 1000, allowed are None and 0 to 999'),
     (dict(inference=dict(step=1)), 'inference has no step; it has condition, ensemble'),
     (dict(inference=dict(noise='none')), "inference.noise is 'none', allowed are"),
@@ -539,11 +540,17 @@ def test_refuses_a_latent_that_does_not_divide():
         build()([torch.randn(1, 6, 6, 6), torch.randn(1, 5, 3, 3), torch.randn(1, 4, 3, 3)])
 
 
-def test_training_needs_a_mask_encoder_where_prediction_does_not():
-    head = build(**MASKED)
-    assert head(features()).isfinite().all()
-    with pytest.raises(ValueError, match='needs a mask encoder: set decode_head.mask_encoder'):
-        head.loss(features(), samples(), None)
+@pytest.mark.parametrize('mode, left_out', [
+    ('image', set()), ('mask', {'mask_encoder'}), ('two_passes', set()), ('label', {'label_latent'}),
+    ('bypassed', {'denoiser'})])
+def test_a_head_for_prediction_has_what_it_needs(mode, left_out):
+    head, small = build(**MODES[mode]).eval(), MODELS.build({**HEAD, **copy.deepcopy(MODES[mode]), 'for_training': False})
+    state, own = head.state_dict(), small.state_dict()
+    assert {name.split('.')[0] for name in state if name not in own} == left_out
+    small.load_state_dict({name: state[name] for name in own})
+    assert torch.equal(small.eval()(features()), head(features()))
+    with pytest.raises(ValueError, match='set decode_head.for_training=True'):
+        small.loss(features(), samples(), None)
 
 
 def test_estimate_needs_a_denoiser():

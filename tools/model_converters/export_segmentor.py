@@ -9,7 +9,8 @@ from mmengine.registry import init_default_scope
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.engine import read_checkpoint
-from mmseg_cicld.engine.exporting import PREFIXES, check_weights_fit, plain_config, select_network, write_segmentor
+from mmseg_cicld.engine.exporting import (PREFIXES, check_weights_fit, plain_config, select_network,
+                                          without_training_parts, write_segmentor)
 
 
 def main() -> None:
@@ -27,6 +28,7 @@ def main() -> None:
         checkpoint = read_checkpoint(args.checkpoint)
         state = select_network(checkpoint.get('state_dict', checkpoint), args.network, args.checkpoint)
         plain = plain_config(config)
+        state = without_training_parts(state, plain)
         check_weights_fit(plain, state, args.checkpoint)
         for file in write_segmentor(args.out, plain, state, checkpoint.get('meta', {}).get('dataset_meta') or {}):
             print(file)

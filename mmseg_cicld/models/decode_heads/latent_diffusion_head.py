@@ -37,6 +37,10 @@ class _Denoised(NamedTuple):
     prediction_BChw: Tensor
 
 
+# Parts of the head that a network for prediction may lack.
+TRAINING_PARTS = ('mask_encoder', 'label_latent', 'denoiser')
+
+
 @MODELS.register_module()
 class LatentDiffusionHead(BaseDecodeHead):
     """Noises a latent, denoises it with a diffusers UNet, and decodes it with the encoder's skips beside it.
@@ -53,10 +57,11 @@ class LatentDiffusionHead(BaseDecodeHead):
             latent of the label map, which prediction starts from noise alone and which needs ``condition='concat'``.
         condition: What else the denoiser sees: ``'none'``, ``'concat'`` (the image latent beside the noisy one, second
             version of the paper) or ``'mask_attention'`` (a mask at the middle block, Eq. 5).
-        mask_encoder: Encoder of that mask, see :mod:`mmseg_cicld.models.diffusion.mask_encoder`. Where predictions
-            are made without a mask it may be None, which leaves only prediction.
+        mask_encoder: Encoder of that mask, see :mod:`mmseg_cicld.models.diffusion.mask_encoder`.
         training: Arguments of :class:`TrainingSettings`.
         inference: Arguments of :class:`InferenceSettings`.
+        for_training: False leaves out what predictions do not need, as exported networks do: the latent of the label
+            map, a mask encoder without ``inference.condition='prediction'``, a denoiser that is bypassed.
         **kwargs: As for mmseg's ``BaseDecodeHead``, without ``channels``, which follow from the decoder.
 
     Raises:
@@ -66,7 +71,8 @@ class LatentDiffusionHead(BaseDecodeHead):
     def __init__(self, *, in_channels: Sequence[int], decoder_channels: Sequence[int], denoiser: dict | None = None,
                  scheduler: dict | None = None, diffused: str = 'image', condition: str = 'none',
                  mask_encoder: dict | None = None, training: dict | None = None, inference: dict | None = None,
-                 norm_cfg: dict | None = None, act_cfg: dict | None = None, **kwargs) -> None:
+                 for_training: bool = True, norm_cfg: dict | None = None, act_cfg: dict | None = None,
+                 **kwargs) -> None:
         *skips, latent = in_channels
         act_cfg = act_cfg or dict(type='ReLU')
         decoder = InterCoderDecoder(latent, skips, decoder_channels, norm_cfg, act_cfg)
@@ -76,10 +82,10 @@ class LatentDiffusionHead(BaseDecodeHead):
         self.latent_channels, self.decoder = latent, decoder
         self.inference = build_settings(InferenceSettings, inference, 'inference')
         self.training_settings = build_settings(TrainingSettings, training, 'training')
-        self.diffused = diffused
+        self.diffused, self.for_training = diffused, for_training
         self.denoiser: Denoiser | None = None
         self.mask_encoder = None
-        if denoiser is not None:
+        if denoiser is not None and (for_training or self.inference.steps):
             self._add_diffusion(denoiser, scheduler, condition, mask_encoder)
 
     def _add_diffusion(self, denoiser: dict, scheduler: dict | None, condition: str, mask_encoder: dict | None) -> None:
@@ -92,9 +98,9 @@ class LatentDiffusionHead(BaseDecodeHead):
         if not 0 <= self.start < len(self.noising):
             raise ValueError(f'decode_head.inference.start is {start}, allowed are None and 0 to '
                              f'{len(self.noising) - 1}, the timesteps of decode_head.scheduler')
-        if self.diffused == 'label':
+        if self.diffused == 'label' and self.for_training:
             self.label_latent = LabelLatent(self.num_classes, self.latent_channels, self.ignore_index)
-        if mask_encoder is not None:
+        if mask_encoder is not None and (self.for_training or self.inference.condition == 'prediction'):
             self.mask_encoder = MODELS.build(dict(
                 mask_encoder, num_classes=self.num_classes, ignore_index=self.ignore_index,
                 channels=self.denoiser.middle_channels))
@@ -170,6 +176,9 @@ class LatentDiffusionHead(BaseDecodeHead):
         Returns:
             Logits of the decoder, and the losses beside that of the segmentation (``loss_noise``).
         """
+        if not self.for_training:
+            raise ValueError('this LatentDiffusionHead lacks the parts that only training needs: set '
+                             'decode_head.for_training=True')
         skips, latent_BChw = self._split(inputs)
         if self.denoiser is None:
             return self.decode(latent_BChw, skips), {}
@@ -244,9 +253,6 @@ class LatentDiffusionHead(BaseDecodeHead):
     def _tokens(self, masks_BHW: Tensor, latent_BChw: Tensor, draws: Draws) -> Tensor | None:
         if self.denoiser.condition != 'mask_attention':
             return None
-        if self.mask_encoder is None:
-            raise ValueError("training with condition='mask_attention' needs a mask encoder: set "
-                             "decode_head.mask_encoder=dict(type='ClassEmbeddingMaskEncoder') or ColourMaskEncoder")
         kept_B11 = (draws.coins_B >= self.training_settings.condition_dropout)[:, None, None]
         return self._encode_masks(masks_BHW, latent_BChw) * kept_B11
 
@@ -312,6 +318,9 @@ def _check(diffused: str, condition: str, mask_encoder: Mapping | None, inferenc
     if mask_encoder is not None and condition != 'mask_attention':
         raise ValueError(f"decode_head.mask_encoder is not used with condition={condition!r}: remove it, or set "
                          "condition='mask_attention'")
-    if inference.condition == 'prediction' and mask_encoder is None:
-        raise ValueError("decode_head.inference.condition='prediction' needs condition='mask_attention' and a "
-                         'decode_head.mask_encoder')
+    if mask_encoder is None and condition == 'mask_attention':
+        raise ValueError("condition='mask_attention' needs a mask encoder: set decode_head.mask_encoder="
+                         "dict(type='ClassEmbeddingMaskEncoder') or ColourMaskEncoder")
+    if inference.condition == 'prediction' and condition != 'mask_attention':
+        raise ValueError(f"decode_head.inference.condition='prediction' makes a mask, which condition={condition!r} has "
+                         "no use for: set decode_head.condition='mask_attention'")

@@ -1,0 +1,62 @@
+"""What a network for prediction keeps of a diffusion head."""
+import copy
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from mmseg_cicld.engine.exporting import check_weights_fit, plain_config, select_network, without_training_parts
+
+BLOCKS = dict(down_block_types=('DownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'UpBlock2D'))
+UNET = dict(type='UNet2DConditionModel', block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1,
+            mid_block_type='UNetMidBlock2D', **BLOCKS)
+MASKED = dict(condition='mask_attention', denoiser=UNET, mask_encoder=dict(type='ClassEmbeddingMaskEncoder'))
+
+
+def training(scales: int, **head) -> Config:
+    base = dict(
+        type='LatentDiffusionHead', in_channels=[6, 5, 4], decoder_channels=[8, 7], num_classes=19,
+        scheduler=dict(type='DDIMScheduler'), inference=dict(start=249), loss_decode=dict(type='CrossEntropyLoss'))
+    head = {**base, **copy.deepcopy(head)}
+    segmentor = dict(
+        type='EncoderDecoder', train_cfg=dict(), test_cfg=dict(mode='whole'),
+        data_preprocessor=dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, size=(64, 64)),
+        backbone=dict(type='ResNetV1c', depth=18, stem_channels=8, base_channels=8, init_cfg=dict(type='Kaiming')),
+        neck=dict(type='InterCoderNeck', in_channels=[8, 16, 32, 64], latent_channels=4, latent_index=1,
+                  skip_channels=[6, 5]), decode_head=head)
+    if scales == 2:
+        segmentor.update(type='HRDAEncoderDecoder', hr_crop_size=(32, 32), decode_head=dict(
+            head, type='HRDAHead', single_scale_head='LatentDiffusionHead', hr_loss_weight=0.1, attention_embed_dim=3))
+    return Config(dict(model=dict(
+        type='ClassMixEMA', segmentor=segmentor, teacher=dict(momentum=0.999), objectives=[
+            dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.968),
+            dict(type='LatentDomainAlignment')])))
+
+
+@pytest.mark.parametrize('scales', [1, 2])
+@pytest.mark.parametrize('head, gone', [
+    (MASKED, 'mask_encoder'),
+    (dict(MASKED, inference=dict(start=249, condition='prediction')), None),
+    (dict(MASKED, inference=dict(steps=0)), 'denoiser'),
+], ids=['null', 'two_passes', 'bypassed'])
+def test_exported_network_predicts_the_same_without_what_it_does_not_need(scales, head, gone):
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    config = training(scales, **head)
+    model = MODELS.build(config.model)
+    model.train(False)
+    plain = plain_config(config)
+    whole = select_network(model.state_dict(), 'student', 'a checkpoint')
+    state = without_training_parts(whole, plain)
+    check_weights_fit(plain, state, 'a checkpoint')
+    parts = {part for name in set(whole) - set(state) for part in name.split('.')}
+    assert (gone in parts) if gone else not parts
+    assert 'discriminator' not in str(list(state)) and plain.custom_imports.imports == ['mmseg_cicld']
+    network = MODELS.build(plain.model)
+    network.load_state_dict(state)
+    network.train(False)
+    images, metas = torch.randn(1, 3, 64, 64), [dict(img_shape=(64, 64))]
+    with torch.no_grad():
+        assert torch.equal(network.encode_decode(images, metas), model.student.encode_decode(images, metas))

@@ -43,4 +43,5 @@ def _parts(model: nn.Module) -> Iterator[nn.Module]:
                 for module in parts:
                     # A head that holds other heads calls those; its own forward pass only puts them together.
                     inner = [child for child in module.modules() if isinstance(child, BaseDecodeHead)]
-                    yield from [child for child in inner if child is not module] or [module]
+                    for child in [child for child in inner if child is not module] or [module]:
+                        yield from child.parts_to_compile() if hasattr(child, 'parts_to_compile') else [child]

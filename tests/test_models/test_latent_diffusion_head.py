@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 import mmseg_cicld  # noqa: F401
+from mmseg_cicld.engine.acceleration import compile_segmentors
 from mmseg_cicld.models.diffusion.denoiser import mask_attention
 from mmseg_cicld.models.diffusion.noising import Noising
 from mmseg_cicld.models.diffusion.sampling import ReverseProcess
@@ -474,6 +475,17 @@ def test_copies_and_checkpoints_hold_weights_only():
     assert torch.equal(copy.deepcopy(head)(features()), head(features()))
 
 
+def test_compiled_parts_give_the_same_losses_and_gradients():
+    network = segmentor(**MODES['mask'])
+    plain, images = copy.deepcopy(network), torch.randn(2, 3, SIZE, SIZE)
+    assert compile_segmentors(network, backend='eager') == 4  # backbone, neck, decoder, UNet
+    for net in (plain, network):
+        sum(value for key, value in net.loss(images, samples()).items() if 'loss' in key).backward()
+    for (name, expected), found in zip(plain.named_parameters(), network.parameters()):
+        torch.testing.assert_close(found.grad, expected.grad, msg=name)
+    assert list(plain.state_dict()) == list(network.state_dict())
+
+
 # --- two scales ---
 
 
@@ -544,7 +556,8 @@ def test_refuses_a_latent_that_does_not_divide():
     ('image', set()), ('mask', {'mask_encoder'}), ('two_passes', set()), ('label', {'label_latent'}),
     ('bypassed', {'denoiser'})])
 def test_a_head_for_prediction_has_what_it_needs(mode, left_out):
-    head, small = build(**MODES[mode]).eval(), MODELS.build({**HEAD, **copy.deepcopy(MODES[mode]), 'for_training': False})
+    head = build(**MODES[mode]).eval()
+    small = MODELS.build({**HEAD, **copy.deepcopy(MODES[mode]), 'for_training': False})
     state, own = head.state_dict(), small.state_dict()
     assert {name.split('.')[0] for name in state if name not in own} == left_out
     small.load_state_dict({name: state[name] for name in own})

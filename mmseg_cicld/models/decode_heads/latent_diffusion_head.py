@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..diffusion.denoiser import Denoiser
@@ -131,6 +131,10 @@ class LatentDiffusionHead(BaseDecodeHead):
     def decode(self, latent_BChw: Tensor, skips: Sequence[Tensor]) -> Tensor:
         """Returns the logits of a latent."""
         return self.cls_seg(self.decoder(latent_BChw, skips))
+
+    def parts_to_compile(self) -> list[nn.Module]:
+        """Returns what is worth a compiler; around it there are draws, and a scheduler that branches on its state."""
+        return [self.decoder] if self.denoiser is None else [self.decoder, self.denoiser.unet]
 
     def trajectory(self, latent_BChw: Tensor, tokens_BMC: Tensor | None = None,
                    seed: int | None = None) -> Iterator[Tensor]:
@@ -322,5 +326,5 @@ def _check(diffused: str, condition: str, mask_encoder: Mapping | None, inferenc
         raise ValueError("condition='mask_attention' needs a mask encoder: set decode_head.mask_encoder="
                          "dict(type='ClassEmbeddingMaskEncoder') or ColourMaskEncoder")
     if inference.condition == 'prediction' and condition != 'mask_attention':
-        raise ValueError(f"decode_head.inference.condition='prediction' makes a mask, which condition={condition!r} has "
-                         "no use for: set decode_head.condition='mask_attention'")
+        raise ValueError(f"decode_head.inference.condition='prediction' makes a mask, which condition={condition!r} "
+                         "has no use for: set decode_head.condition='mask_attention'")

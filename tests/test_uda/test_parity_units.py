@@ -4,6 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
+from mmseg.models.losses import CrossEntropyLoss
 
 from mmseg_cicld.models.crop_box import random_crop_box, sliding_windows
 from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present_ids
@@ -12,9 +15,11 @@ from mmseg_cicld.uda.objectives.source import downscale_labels
 from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
 from mmseg_cicld.uda.strong_augmentation import (StrongAugmentation, adjust_brightness, adjust_contrast, adjust_hue,
                                                  adjust_saturation, blur_kernel_size, colour_jitter, gaussian_blur)
+from mmseg_cicld.uda.teacher import EMATeacher
 from parity_rules import checksum, image, normalise
 
-PARITY = Path(__file__).parents[1] / 'data' / 'parity'
+ROOT = Path(__file__).parents[2]
+PARITY = ROOT / 'tests' / 'data' / 'parity'
 OPERATIONS = dict(brightness=adjust_brightness, contrast=adjust_contrast, saturation=adjust_saturation,
                   hue=adjust_hue)
 
@@ -155,3 +160,42 @@ def test_detail_windows(units, case):
     stride = tuple(side // (2 if overlap else 1) for side in crop)
     windows = sliding_windows((height, width), tuple(crop), stride)
     np.testing.assert_array_equal(np.array(windows), units[f'f32/slide{case}.boxes_y1y2x1x2'])
+
+
+@pytest.mark.parametrize('schedule', ['adamw_poly_40k_mit', 'adamw_poly_40k_cnn'])
+@pytest.mark.parametrize('base', [6e-5, 6e-4])
+def test_learning_rate_of_every_iteration(units, schedule, base):
+    config = Config.fromfile(ROOT / f'configs/_base_/schedules/{schedule}.py')
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
+    schedulers = [PARAM_SCHEDULERS.build(dict(part, optimizer=optimizer)) for part in config.param_scheduler]
+    rates = []
+    for _ in range(int(units['in/lr.max_iters'])):
+        rates.append(optimizer.param_groups[0]['lr'])
+        for scheduler in schedulers:
+            scheduler.step()
+    expected = units[f'f64/lr.warm.base{base:g}']
+    np.testing.assert_allclose(np.array(rates)[units['in/lr.t']], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize('cap', [0.999, 0.99])
+def test_factor_of_the_teacher(units, cap):
+    student = torch.nn.Linear(1, 1, bias=False).double()
+    torch.nn.init.zeros_(student.weight)
+    factors = []
+    for t in units['in/ema.t'].tolist():
+        teacher = EMATeacher(student, momentum=cap)
+        torch.nn.init.ones_(teacher.network.weight)
+        teacher.update(student, t)
+        factors.append(float(teacher.network.weight))
+    np.testing.assert_allclose(factors, units[f'f64/ema.alpha_cap{cap}'], rtol=1e-12)
+
+
+@pytest.mark.parametrize('kind', ['plain', 'weighted'])
+def test_cross_entropy_over_all_pixels(units, kind):
+    logits = torch.from_numpy(units['in/pl.logits']).double().requires_grad_()
+    weights = torch.from_numpy(units['in/ce.weight']).double() if kind == 'weighted' else None
+    loss = CrossEntropyLoss()(logits, torch.from_numpy(units['in/ce.label']).long(), weight=weights, ignore_index=255)
+    loss.backward()
+    # The weight is rounded to float32 inside, and mmseg adds an epsilon to the number of pixels.
+    np.testing.assert_allclose(float(loss), units[f'f64/ce.{kind}'], rtol=1e-7)
+    np.testing.assert_allclose(logits.grad, units[f'f64/ce.{kind}_grad'], atol=1e-9)

@@ -1,0 +1,135 @@
+"""Estimates the GPU memory of a config's training step on a machine without a GPU, and prints JSON.
+
+The step runs on tensors without content, and the bytes of all tensors alive are counted. The allocator of a GPU adds
+what it loses to fragments, and CUDA its context (about half a GiB).
+"""
+import argparse
+import contextlib
+import json
+import weakref
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import torch
+from benchmark_step import synthetic_batch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mmseg_cicld.models.decode_heads import hrda_head
+from mmseg_cicld.models.decode_heads.phase_convolution import PhaseConv2d
+
+# Two moments in float32 for each trained parameter, as AdamW keeps them.
+OPTIMISER_BYTES = 8
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors alive, and their peak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._storages: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self.add(tensor)
+        return out
+
+    def add(self, tensor: Tensor) -> None:
+        """Counts a tensor's storage, once, until it is freed."""
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._storages:
+            self._storages.add(key)
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._drop, key, size)
+
+    def _drop(self, key: int, size: int) -> None:
+        self._storages.discard(key)
+        self.now -= size
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='training config with a ClassMixEMA model')
+    parser.add_argument('--batch-size', type=int, default=2, help='images of each domain')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys')
+    return parser.parse_args()
+
+
+def empty_of_content(model: nn.Module, mode: FakeTensorMode) -> None:
+    """Replaces parameters and buffers by tensors without content, and gives each trained parameter a gradient."""
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                fake = nn.Parameter(mode.from_tensor(parameter.data), parameter.requires_grad)
+                fake.grad = mode.from_tensor(parameter.data) if parameter.requires_grad else None
+                module._parameters[name] = fake
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = mode.from_tensor(buffer)
+
+
+@contextlib.contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Leaves out what depends on values, which there are none of, and what only a CPU does."""
+    def accuracy(*args, **kwargs) -> Tensor:
+        return torch.zeros(())
+
+    with patch('mmseg.models.decode_heads.decode_head.accuracy', accuracy), \
+            patch.object(hrda_head, 'accuracy', accuracy), patch.object(PhaseConv2d, '_splits', False):
+        yield
+
+
+def objective_peaks(model: nn.Module, batch: dict, amp: bool) -> dict[str, int]:
+    """Returns the most bytes alive during forward and backward pass of each objective."""
+    peaks, live = {}, LiveBytes()
+    for parameter in model.parameters():
+        live.add(parameter)
+        if parameter.grad is not None:
+            live.add(parameter.grad)
+    for buffer in model.buffers():
+        live.add(buffer)
+    optimiser = OPTIMISER_BYTES * sum(p.numel() for p in model.parameters() if p.requires_grad)
+    with live, as_on_a_gpu():
+        context = model._context(batch)
+        for index, objective in enumerate(model.objectives):
+            live.peak = live.now
+            for part in range(len(objective.passes)):
+                with torch.autocast('cpu', torch.bfloat16, enabled=amp):
+                    losses = model(context, (index, part), mode='objective')
+                sum(value for key, value in losses.items() if 'loss' in key).backward()
+                del losses
+            peaks[objective.name] = live.peak + optimiser
+    return peaks
+
+
+def main() -> None:
+    args = parse_args()
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options or {})
+    init_default_scope('mmseg')
+    model = MODELS.build(config.model).train()
+    size = tuple(config.model.segmentor.data_preprocessor.size)
+    batch = synthetic_batch(size, args.batch_size, model.student.decode_head.num_classes, seed=0)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    empty_of_content(model, mode)
+    with mode:
+        peaks = objective_peaks(model, batch, args.amp)
+    print(json.dumps(dict(
+        config=args.config, size=size, batch_size=args.batch_size, amp=args.amp, torch=torch.__version__,
+        estimated_peak_mib=round(max(peaks.values()) / 2**20),
+        mib={name: round(peak / 2**20) for name, peak in peaks.items()}), indent=2))
+
+
+if __name__ == '__main__':
+    main()

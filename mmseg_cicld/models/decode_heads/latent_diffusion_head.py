@@ -114,7 +114,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         Returns:
             Logits [B, num_classes, H, W] at the resolution of the last decoder stage.
         """
-        skips, latent_BChw = self._split(inputs)
+        skips, latent_BChw = self.split(inputs)
         if self.denoiser is None or self.steps == 0:
             return self.decode(latent_BChw, skips)
         tokens_BMC = None
@@ -127,6 +127,11 @@ class LatentDiffusionHead(BaseDecodeHead):
         """Steps of a prediction in the mode that the head is in."""
         in_training = self.training_settings.prediction_steps
         return in_training if self.training and in_training is not None else self.inference.steps
+
+    def split(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Splits what the neck gives into the skips, finest first, and the latent."""
+        *skips, latent_BChw = self._transform_inputs(inputs)
+        return skips, _full_precision(latent_BChw)
 
     def decode(self, latent_BChw: Tensor, skips: Sequence[Tensor]) -> Tensor:
         """Returns the logits of a latent."""
@@ -183,7 +188,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         if not self.for_training:
             raise ValueError('this LatentDiffusionHead lacks the parts that only training needs: set '
                              'decode_head.for_training=True')
-        skips, latent_BChw = self._split(inputs)
+        skips, latent_BChw = self.split(inputs)
         if self.denoiser is None:
             return self.decode(latent_BChw, skips), {}
         settings, draws = self.training_settings, self._draw(latent_BChw, seeds)
@@ -233,10 +238,6 @@ class LatentDiffusionHead(BaseDecodeHead):
     @property
     def _uses_masks(self) -> bool:
         return self.diffused == 'label' or self.denoiser.condition == 'mask_attention'
-
-    def _split(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        *skips, latent_BChw = self._transform_inputs(inputs)
-        return skips, _full_precision(latent_BChw)
 
     def _draw(self, latent_BChw: Tensor, seeds: Sequence[int] | None) -> Draws:
         draws = self.noising.draw(seeds, latent_BChw.shape, self.start)

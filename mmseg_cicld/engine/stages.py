@@ -95,7 +95,8 @@ def _finished_stages(stages: Sequence[Stage], work_dir: Path) -> dict[str, dict]
                                         ' restore it, or give another --work-dir to train all stages anew')
         if saved and not (work_dir / saved['checkpoint']).is_file():
             raise CheckpointError(work_dir / saved['checkpoint'],
-                                  f'is missing, with which {stage.name} has ended: put it back, or give another --work-dir')
+                                  f'is missing, with which {stage.name} has ended: put it back, or give another '
+                                  '--work-dir')
     return state['finished']
 
 
@@ -163,5 +164,5 @@ def _check_handed_over(previous: Path, state: Mapping[str, Tensor], model: nn.Mo
     if not state or homeless:
         raise CheckpointError(
             previous, f'has {len(state)} weights for hand_over={dict(hand_over)}, {len(homeless)} of which the next '
-                      f'model lacks ({", ".join(homeless[:2])}): set hand_over of the next config to prefixes that both '
-                      'have')
+                      f'model lacks ({", ".join(homeless[:2])}): set hand_over of the next config to prefixes that '
+                      'both have')

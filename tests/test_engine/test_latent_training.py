@@ -46,6 +46,16 @@ def test_resume_after_kill_is_exact(tmp_path, options):
     assert 'align.loss_mmd' in records(tmp_path / 'killed')[3]
 
 
+def test_mixed_precision_and_accumulation(tmp_path):
+    more = {'optim_wrapper.type': 'AutocastOptimWrapper', 'optim_wrapper.dtype': 'bfloat16',
+            'optim_wrapper.accumulative_counts': 2}
+    train(tmp_path / 'half', options=JOINT | more, max_iters=4, save_interval=2, val_interval=4)
+    train(tmp_path / 'full', options=JOINT, max_iters=1, val_interval=4)
+    half, full = (records(tmp_path / name)[0] for name in ('half', 'full'))
+    for name in ('align.loss_mmd', 'align.loss_contrastive', 'align.loss_noise', 'align.loss_discriminator'):
+        assert float.fromhex(half[name]) == pytest.approx(float.fromhex(full[name]), rel=0.1, abs=0.01), name
+
+
 @pytest.mark.parametrize('options', [JOINT, ENCODER, STAGE_TWO], ids=['joint', 'encoder', 'stage_two'])
 def test_two_processes_are_one_with_the_joined_batch(tmp_path, options):
     options = without_dropout(options)

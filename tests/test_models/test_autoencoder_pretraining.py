@@ -72,8 +72,8 @@ def test_losses_are_those_of_the_formulas():
 def test_each_loss_reaches_its_own_side():
     model = build()
     losses = model(images(), [5, 6], mode='loss')
-    sides = dict(loss_discriminator=(model.adversary, model.autoencoder),
-                 loss_adversary=(model.autoencoder, model.adversary), loss_perceptual=(model.autoencoder, model.adversary))
+    critic, coder = model.adversary, model.autoencoder
+    sides = dict(loss_discriminator=(critic, coder), loss_adversary=(coder, critic), loss_perceptual=(coder, critic))
     for name, (own, other) in sides.items():
         for side, reached in ((own, True), (other, False)):
             gradients = torch.autograd.grad(losses[name], list(side.parameters()), allow_unused=True, retain_graph=True)

@@ -64,6 +64,13 @@ def test_gradient_is_the_numerical_one_with_the_width_held_fixed():
         assert float(gradient[index]) == pytest.approx(float(numerical), rel=1e-5, abs=1e-9)
 
 
+def test_mixed_precision_changes_nothing():
+    x, y = vectors(20).float(), vectors(20, 0.1, seed=1).float()
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = MaximumMeanDiscrepancy()(x, y)
+    assert float(mixed) == float(MaximumMeanDiscrepancy()(x, y))
+
+
 def test_equal_vectors_give_zero_and_no_nan():
     same = torch.ones(3, 2, requires_grad=True)
     loss = MaximumMeanDiscrepancy()(same, torch.ones(4, 2))

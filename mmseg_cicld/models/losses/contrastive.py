@@ -43,8 +43,10 @@ class PixelClassContrastiveLoss(nn.Module):
             other: Those of the other set.
         """
         (one_NC, one_N), (other_NC, other_N) = (pixels(*maps) for maps in (one, other))
-        return (self._towards(one_NC, one_N, *self._class_means(other_NC, other_N))
-                + self._towards(other_NC, other_N, *self._class_means(one_NC, one_N))) / 2
+        # Sums over many pixels and low temperatures want full precision.
+        with torch.autocast(one_NC.device.type, enabled=False):
+            return (self._towards(one_NC, one_N, *self._class_means(other_NC, other_N))
+                    + self._towards(other_NC, other_N, *self._class_means(one_NC, one_N))) / 2
 
     @torch.no_grad()
     def _class_means(self, features_NC: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,10 +46,12 @@ class MaximumMeanDiscrepancy(nn.Module):
         if min(len(one_NC), len(other_MC)) < 2:
             raise ValueError(f'MaximumMeanDiscrepancy got {len(one_NC)} and {len(other_MC)} vectors, each set needs at '
                              'least 2: raise the crop size')
-        one_NC, other_MC = joined(one_NC), joined(other_MC)
-        joined_LC = torch.cat([one_NC, other_MC])
-        squared_LL = squared_distances(joined_LC)
-        count = len(joined_LC)
+        # Differences of squares are lost in half precision.
+        with torch.autocast(one_NC.device.type, enabled=False):
+            return self._discrepancy(joined(one_NC), joined(other_MC))
+
+    def _discrepancy(self, one_NC: Tensor, other_MC: Tensor) -> Tensor:
+        squared_LL, count = squared_distances(torch.cat([one_NC, other_MC])), len(one_NC) + len(other_MC)
         scale = squared_LL.detach().sum() / (count * (count - 1))
         scale = scale.clamp(min=torch.finfo(scale.dtype).tiny)
         kernel_LL = sum(torch.exp(-squared_LL / (factor * scale)) for factor in self.bandwidths) / len(self.bandwidths)

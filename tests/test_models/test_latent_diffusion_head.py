@@ -331,6 +331,16 @@ def test_a_teacher_may_take_fewer_steps():
     assert torch.equal(head.eval()(features()), five.eval()(features()))
 
 
+def test_a_window_is_predicted_as_it_is_alone():
+    network = segmentor()
+    network.test_cfg = ConfigDict(mode='slide', crop_size=(SIZE, SIZE), stride=(SIZE, SIZE))
+    image = torch.randn(1, 3, 2 * SIZE, SIZE)
+    whole = network.inference(image, [dict(img_shape=(2 * SIZE, SIZE), ori_shape=(2 * SIZE, SIZE))])
+    for rows in (slice(0, SIZE), slice(SIZE, 2 * SIZE)):
+        alone = network.encode_decode(image[:, :, rows], [dict(img_shape=(SIZE, SIZE))])
+        torch.testing.assert_close(whole[:, :, rows], alone)
+
+
 def test_two_passes_condition_on_the_first_prediction():
     head = build(**MODES['two_passes']).eval()
     skip_0, skip_1, latent = features()

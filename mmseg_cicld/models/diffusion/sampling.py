@@ -39,7 +39,7 @@ class ReverseProcess:
                 does not depend on its batch.
         """
         scheduler = copy.deepcopy(self._scheduler)
-        self._set_timesteps(scheduler, begin_BChw.device)
+        self._set_timesteps(scheduler)
         latent_BChw = _noised(scheduler, begin_BChw, noise_BChw)
         batch, options = len(begin_BChw), {}
         if self._takes_generator:
@@ -48,19 +48,21 @@ class ReverseProcess:
             seen_BChw = latent_BChw
             if hasattr(scheduler, 'scale_model_input'):
                 seen_BChw = scheduler.scale_model_input(latent_BChw, time)
-            prediction_BChw = predict(seen_BChw, time.expand(batch)).to(latent_BChw.dtype)
+            times_B = time.expand(batch).to(begin_BChw.device, non_blocking=True)
+            prediction_BChw = predict(seen_BChw, times_B).to(latent_BChw.dtype)
             latent_BChw = scheduler.step(prediction_BChw, time, latent_BChw, **options).prev_sample
             latent_BChw = latent_BChw.to(begin_BChw.dtype)
             yield latent_BChw
 
-    def _set_timesteps(self, scheduler: SchedulerMixin, device: torch.device) -> None:
+    def _set_timesteps(self, scheduler: SchedulerMixin) -> None:
+        # They stay on the CPU: schedulers branch on them, and reading them from a GPU would wait for it.
         if hasattr(scheduler, 'alphas_cumprod'):
-            scheduler.set_timesteps(self.steps, device=device)
+            scheduler.set_timesteps(self.steps)
             return
         # Flow matching has no spacing to choose; these are trailing, where its own end next to zero.
         share = (self.start + 1) / scheduler.config.num_train_timesteps
         sigmas = [share * (self.steps - step) / self.steps for step in range(self.steps)]
-        scheduler.set_timesteps(sigmas=sigmas, device=device)
+        scheduler.set_timesteps(sigmas=sigmas)
 
 
 def _cut(scheduler: SchedulerMixin, start: int) -> SchedulerMixin:

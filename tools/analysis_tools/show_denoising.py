@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
-from mmseg_cicld.engine import read_checkpoint
+from mmseg_cicld.engine.evaluated_network import load_evaluated
 from mmseg_cicld.visualization import colorize, compose_panel
 from mmseg_cicld.visualization.latents import denoising_tiles
 
@@ -33,16 +33,6 @@ def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     if args.columns < 1 or min(args.indices) < 0:
         parser.error(f'--columns {args.columns} --indices {args.indices}: give at least 1 and at least 0')
     return parser, args
-
-
-def load_segmentor(cfg: Config, checkpoint: Path | None) -> torch.nn.Module:
-    """Builds the network that the config evaluates, and loads its weights."""
-    model = MODELS.build(cfg.model)
-    if checkpoint is not None:
-        loaded = read_checkpoint(checkpoint)
-        model.load_state_dict(loaded.get('state_dict', loaded))
-    model.train(False)
-    return getattr(model, 'evaluated', model)
 
 
 def rows(cfg: Config, segmentor: torch.nn.Module, args: argparse.Namespace) -> list[dict[str, np.ndarray]]:
@@ -72,7 +62,7 @@ def main() -> None:
     with one_line_errors():
         cfg = load_config(parser, args)
         try:
-            panel = compose_panel(rows(cfg, load_segmentor(cfg, args.checkpoint), args))
+            panel = compose_panel(rows(cfg, load_evaluated(cfg, args.checkpoint), args))
         except ValueError as error:
             sys.exit(f'show_denoising: {error}')
         args.output.parent.mkdir(parents=True, exist_ok=True)

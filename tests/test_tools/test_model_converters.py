@@ -17,7 +17,7 @@ from mmseg_cicld.models.checkpoint_names import ours_to_reference
 ROOT = Path(__file__).parents[2]
 TINY = '''
 _base_ = ['{root}/configs/{method}.py']
-model = dict(segmentor=dict(
+model = dict(segmentor=dict({options}
     backbone=dict(_delete_=True, type='FusedMixVisionTransformer', embed_dims=8, num_layers=(1, 1, 1, 1)),
     decode_head={head}))
 '''
@@ -26,7 +26,10 @@ HEADS = dict(
     segformer="dict(_delete_=True, type='SegformerHead', in_channels=[8, 16, 40, 64], in_index=[0, 1, 2, 3], "
               "channels=16, num_classes=19, dropout_ratio=0.1, norm_cfg=dict(type='BN'), align_corners=False, "
               "loss_decode=dict(type='CrossEntropyLoss'))")
-METHOD = 'daformer/daformer_mit-b5_1xb2-40k_gta2cityscapes-512x512'
+HEADS['mic'] = HEADS['daformer'].replace('channels=16,', 'channels=16, attention_embed_dim=16,')
+METHODS = dict.fromkeys(['daformer', 'segformer'], 'daformer/daformer_mit-b5_1xb2-40k_gta2cityscapes-512x512')
+METHODS['mic'] = 'mic/mic-hrda_mit-b5_1xb2-40k_gta2cityscapes-1024x1024'
+OPTIONS = dict(mic='hr_crop_size=(32, 32),')
 
 
 def run(tool: str, *args) -> subprocess.CompletedProcess:
@@ -42,7 +45,7 @@ def environment() -> dict[str, str]:
 def training(folder: Path, head: str):
     """Writes config and checkpoint of a training with a tiny network; returns both and the model."""
     config_file = folder / f'{head}.py'
-    config_file.write_text(TINY.format(root=ROOT, method=METHOD, head=HEADS[head]))
+    config_file.write_text(TINY.format(root=ROOT, method=METHODS[head], head=HEADS[head], options=OPTIONS.get(head, '')))
     config = Config.fromfile(config_file)
     init_default_scope('mmseg')
     torch.manual_seed(0)
@@ -64,9 +67,9 @@ def test_export_runs_in_stock_mmseg(tmp_path, head, network):
     done = run('export_segmentor.py', config_file, checkpoint, tmp_path / 'out', '--network', network)
     assert done.returncode == 0, done.stderr
     config = Config.fromfile(tmp_path / 'out/segmentor.py')
-    assert config.model.type == 'EncoderDecoder'
+    assert config.model.type == ('HRDAEncoderDecoder' if head == 'mic' else 'EncoderDecoder')
     assert config.model.backbone.type == 'MixVisionTransformer'
-    assert ('custom_imports' in config) == (head == 'daformer')
+    assert ('custom_imports' in config) == (head != 'segformer')
     plain = init_model(config, str(tmp_path / 'out/segmentor.pth'), device='cpu')
     assert plain.dataset_meta['classes'][3] == 'class 3'
     trained = model.student if network == 'student' else model.teacher.network.eval()

@@ -75,7 +75,7 @@ class DegradationConsistency(Objective):
         self.same_draws = same_draws
         self.shift_encoder: nn.Module | None = None
         self.reconstruction_head: nn.Module | None = None
-        self._kinds = dict(shift_encoder=shift_encoder, reconstruction=reconstruction)
+        self._shift_encoder_kind, self._reconstruction_kind = shift_encoder, reconstruction
         self._recompute = recompute
 
     @property
@@ -92,15 +92,20 @@ class DegradationConsistency(Objective):
         _refuse_recomputed_norms(student)
         if self.shift_encoder is not None:
             self.shift_encoder.copy_from(student)
-        elif self._kinds['shift_encoder'] == 'separate':
+        elif self._shift_encoder_kind == 'separate':
             self.shift_encoder = SeparateShiftEncoder(student, self._recompute)
-        elif self._kinds['shift_encoder'] == 'shared':
+        elif self._shift_encoder_kind == 'shared':
             self.shift_encoder = SharedShiftEncoder(student)
-        if self.reconstruction_head is None and self._kinds['reconstruction'] is not None:
-            channels = normalisation(student)[0].shape[1]
-            self.reconstruction_head = LogitReconstruction(num_classes(student), channels) \
-                if self._kinds['reconstruction'] == 'shared_head' \
-                else ReconstructionHead(feature_levels(student), self.degradation.target_stride, channels)
+        if self.reconstruction_head is None:
+            self.reconstruction_head = self._build_reconstruction(student)
+
+    def _build_reconstruction(self, student: nn.Module) -> nn.Module | None:
+        channels = normalisation(student)[0].shape[1]
+        if self._reconstruction_kind == 'own_head':
+            return ReconstructionHead(feature_levels(student), self.degradation.target_stride, channels)
+        if self._reconstruction_kind == 'shared_head':
+            return LogitReconstruction(num_classes(student), channels)
+        return None
 
     def forward(self, context: StepContext, domain: str) -> dict[str, Tensor]:
         """Computes the losses on the degraded images of one domain, ``'source'`` or ``'target'``."""

@@ -141,6 +141,26 @@ def test_settings_of_cicld_are_those_of_the_paper_where_it_gives_them(path):
     assert config.model.segmentor.decode_head.inference.steps == 50
 
 
+@pytest.mark.parametrize('stage, options', [
+    ('', {'neck.connect': False, 'decode_head.in_channels': [16]}),
+    ('', {'decode_head.condition': 'none'}),
+    ('-stage1', {'decode_head.denoiser': None}),
+    ('', {'decode_head.inference.steps': 0, 'decode_head.training.prediction_steps': 0}),
+    ('', {'decode_head.training.decoder_input': 'latent'}),
+    ('', {'decode_head.inference.steps': 5, 'decode_head.inference.noise': 'zero', 'decode_head.inference.start': 499}),
+    ('', {'decode_head.scheduler.type': 'DPMSolverMultistepScheduler'}),
+], ids=lambda value: '-'.join(value) if isinstance(value, dict) else value)
+def test_ablations_of_cicld_train(stage, options):
+    config = Config.fromfile(ROOT / f'configs/street/cicld{stage}_street.py')
+    config.merge_from_dict({f'model.segmentor.{key}': value for key, value in options.items()})
+    config.model.segmentor.backbone.init_cfg = None
+    config.model.segmentor.data_preprocessor.size = SIZE
+    init_default_scope('mmseg')
+    model = MODELS.build(config.model).train()
+    log = model.train_step(synthetic_batch(2, 19), build_optim_wrapper(model, config.optim_wrapper))
+    assert math.isfinite(log['loss'])
+
+
 def test_number_of_classes_of_own_data_follows_from_its_list(tmp_path):
     config = Config.fromfile(ROOT / 'configs/own_data/dacs_mit-b0_1xb2-40k_own-512x512.py')
     (tmp_path / 'classes.txt').write_text('field\nwater\nroof\n')

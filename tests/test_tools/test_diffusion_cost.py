@@ -32,8 +32,8 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             arguments += '--checkpoint', str(tmp_path / 'weights.pth')
         monkeypatch.syspath_prepend(str(TOOLS))
         monkeypatch.setattr('sys.argv', [
-            'diffusion_cost', str(tmp_path / 'config.py'), '--output', str(tmp_path / 'out'), '--repeats', '1', '--sizes',
-            '64x64', '64x128', '--classes', '19', '40', '--device', 'cpu', *arguments])
+            'diffusion_cost', str(tmp_path / 'config.py'), '--output', str(tmp_path / 'out'), '--repeats', '1',
+            '--sizes', '64x64', '64x128', '--classes', '19', '40', '--device', 'cpu', *arguments])
         runpy.run_path(str(TOOLS / 'diffusion_cost.py'), run_name='__main__')
         return json.loads((tmp_path / 'out/cost.json').read_text())
 

@@ -48,7 +48,7 @@ def run_tool(root: Path, files: list[Path], *more: str, code: int = 0, launch: t
     path = os.pathsep.join([str(ROOT / 'tests/test_engine'), str(ROOT)])
     command = [sys.executable, '-W', 'ignore', *launch, TOOL, *files, '--work-dir', root, *more]  # the last one counts
     done = subprocess.run([str(word) for word in command], cwd=root, env=environment(PYTHONPATH=path), text=True,
-                          capture_output=True, timeout=300)
+                          capture_output=True, timeout=900)
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 

@@ -40,9 +40,9 @@ def test_model_config_gives_logits_of_every_class(name):
         variant=None, embed_dims=MIT_VARIANTS[size].embed_dims, num_layers=(1, 1, 1, 1))
     model = build(name, **shallow).eval()
     with torch.no_grad():
-        logits = model(torch.randn(1, 3, 64, 96), mode='tensor')
+        logits = model(torch.randn(1, 3, 128, 64), mode='tensor')
     stride = 8 if 'deeplab' in name else 4
-    assert logits.shape == (1, 19, 64 // stride, 96 // stride)
+    assert logits.shape == (1, 19, 128 // stride, 64 // stride)
     assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
 
 
@@ -51,7 +51,8 @@ def test_transformer_configs_agree_with_the_table_of_variants(name):
     config = Config.fromfile(BASE / 'models' / f'{name}.py').model
     variant = MIT_VARIANTS[config.backbone.variant]
     assert config.backbone.variant == variant_of(name)
-    assert tuple(config.decode_head.in_channels) == variant.channels
+    levels = (config.neck if name.startswith('cicld') else config.decode_head).in_channels
+    assert tuple(levels) == variant.channels
     assert config.backbone.init_cfg.checkpoint == variant.weights_url
 
 

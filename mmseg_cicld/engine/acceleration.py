@@ -37,11 +37,15 @@ def compile_segmentors(model: nn.Module, **options) -> int:
 def _parts(model: nn.Module) -> Iterator[nn.Module]:
     for segmentor in model.modules():
         if isinstance(segmentor, BaseSegmentor):
-            for name in _PARTS:
-                part = getattr(segmentor, name, None)
-                parts = part if isinstance(part, nn.ModuleList) else [part] if isinstance(part, nn.Module) else []
-                for module in parts:
-                    # A head that holds other heads calls those; its own forward pass only puts them together.
-                    inner = [child for child in module.modules() if isinstance(child, BaseDecodeHead)]
-                    for child in [child for child in inner if child is not module] or [module]:
-                        yield from child.parts_to_compile() if hasattr(child, 'parts_to_compile') else [child]
+            parts = (getattr(segmentor, name, None) for name in _PARTS)
+            for part in parts:
+                for module in part if isinstance(part, nn.ModuleList) else [part]:
+                    yield from () if module is None else _compiled(module)
+
+
+def _compiled(module: nn.Module) -> list[nn.Module]:
+    if hasattr(module, 'parts_to_compile'):
+        return module.parts_to_compile()
+    # A head that holds other heads calls those; its own forward pass only puts them together.
+    inner = [child for child in module.modules() if isinstance(child, BaseDecodeHead) and child is not module]
+    return [part for child in inner for part in _compiled(child)] or [module]

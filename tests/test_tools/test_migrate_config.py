@@ -222,7 +222,7 @@ def test_values_of_the_wrong_kind_are_reported_not_raised(name, tmp_path):
         for wrong in ('text', None, {}, [1], 3, dict(a=1)):
             changed = copy.deepcopy(config)
             at(changed, place[:-1])[place[-1]] = wrong
-            migrate(changed).text('new')
+            assert migrate(changed).text('new')
 
 
 def without_helpers(config: dict) -> dict:

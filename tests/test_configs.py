@@ -16,7 +16,7 @@ from mmseg_cicld.datasets import check_num_classes
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py')) if 'cicld' not in path.stem]
-CICLD = sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-40k_*.py'))
+CICLD = sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-*k_*.py'))
 CONFIGS = BENCHMARKS + CICLD + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))]
 SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels
@@ -135,10 +135,34 @@ def test_settings_of_cicld_are_those_of_the_paper_where_it_gives_them(path):
     config = Config.fromfile(path)
     assert config.model.evaluate == 'teacher' and config.model.teacher == dict(momentum=0.999)
     assert config.model.objectives[0] == dict(type='SourceSupervision') or 'stage2' in path.stem
-    assert config.optim_wrapper.optimizer.lr == 6e-5
+    one_step = 'one-step' in path.stem
+    assert config.optim_wrapper.optimizer.lr == (6e-6 if one_step else 6e-5)
+    assert config.train_cfg.max_iters == (10000 if one_step else 40000)
     assert config.optim_wrapper.paramwise_cfg.custom_keys.denoiser == dict(lr_mult=1.0)
     assert config.train_dataloader.batch_size == 2
-    assert config.model.segmentor.decode_head.inference.steps == 50
+    assert config.model.segmentor.decode_head.inference.steps == (1 if one_step else 50)
+
+
+@pytest.mark.parametrize('path', ['cicld/cicld-one-step_mit-b5_1xb2-10k_gta2cityscapes-512x512',
+                                  'cicld/cicld-one-step_mit-b5_1xb2-10k_synthia2cityscapes-512x512',
+                                  'street/cicld-one-step_street'])
+def test_one_step_learns_in_every_part_and_predicts_what_it_learned(path):
+    """In training as in prediction: one step from the same timestep, without noise."""
+    config = Config.fromfile(ROOT / f'configs/{path}.py')
+    shrink(config.model.segmentor)
+    init_default_scope('mmseg')
+    model = MODELS.build(config.model).train()
+    before = {name: value.clone() for name, value in model.student.named_parameters()}
+    log = model.train_step(synthetic_batch(2, 19), build_optim_wrapper(model, config.optim_wrapper))
+    assert not any('noise' in name for name in log)
+    moved = [name for name, value in model.student.named_parameters() if not torch.equal(before[name], value)]
+    for part in ('backbone.', 'neck.', 'decode_head.denoiser.', 'decode_head.decoder.'):
+        assert any(name.startswith(part) for name in moved), part
+    head = model.student.decode_head
+    features = model.student.extract_feat(torch.rand(1, 3, *SIZE))
+    logits, losses = head.eval().training_logits(features, torch.zeros(1, *SIZE, dtype=torch.long), seeds=[3])
+    assert losses == {} and head.steps == 1
+    torch.testing.assert_close(logits, head(features))
 
 
 @pytest.mark.parametrize('stage, options', [

@@ -6,7 +6,7 @@ model = dict(
     _delete_=True,
     type='ClassMixEMA',
     segmentor={{_base_.model}},
-    teacher={{_base_.teacher}},
+    teacher=dict(momentum=0.99),
     evaluate='teacher',
     train_only={{_base_.train_only}},
     objectives={{_base_.objectives}})

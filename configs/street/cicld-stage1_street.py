@@ -5,6 +5,6 @@ model = dict(
     _delete_=True,
     type='ClassMixEMA',
     segmentor={{_base_.model}},
-    teacher={{_base_.teacher}},
+    teacher=dict(momentum=0.99),
     evaluate='teacher',
     objectives={{_base_.objectives}})

@@ -7,7 +7,7 @@ from . import compat
 
 compat.apply()
 
-from . import datasets, engine, models, uda, visualization  # noqa: E402
+from . import datasets, engine, models, translation, uda, visualization  # noqa: E402
 from .version import __version__  # noqa: E402
 
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'models', 'uda', 'visualization']
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'models', 'translation', 'uda', 'visualization']

@@ -16,8 +16,11 @@ from mmseg_cicld.datasets import check_num_classes
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py')) if 'cicld' not in path.stem]
-CICLD = sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-*k_*.py'))
-CONFIGS = BENCHMARKS + CICLD + [path for folder in ('quickstart', 'street')
+AUTOENCODERS = sorted((ROOT / 'configs').glob('cicld/cicld-pretraining_*.py'))
+DENOISERS = sorted((ROOT / 'configs').glob('cicld/cicld-denoiser_*.py'))
+PRETRAINING = AUTOENCODERS + DENOISERS
+CICLD = [path for path in sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-*k_*.py')) if path not in PRETRAINING]
+CONFIGS = BENCHMARKS + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))]
 SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels
 
@@ -53,7 +56,10 @@ def shrink(segmentor: dict) -> None:
 
 def shrink_diffusion(segmentor: dict) -> None:
     segmentor.neck.update(latent_channels=4, skip_channels=[8, 8])
-    if segmentor.backbone.type == 'FusedMixVisionTransformer':
+    if segmentor.backbone.type == 'AutoencoderEncoder':
+        shrink_autoencoder(segmentor.backbone.autoencoder)
+        segmentor.neck.in_channels = [16, 16]
+    elif segmentor.backbone.type == 'FusedMixVisionTransformer':
         segmentor.neck.in_channels = [8, 16, 40, 64]
     head = segmentor.decode_head
     head.update(in_channels=[8, 8, 4], decoder_channels=[8, 8])
@@ -62,6 +68,10 @@ def shrink_diffusion(segmentor: dict) -> None:
     if 'mask_encoder' in head:
         head.mask_encoder.update(backbone_channels=32)
         head.mask_encoder.backbone.update(depth=18, base_channels=4, stem_channels=4, init_cfg=None)
+
+
+def shrink_autoencoder(autoencoder: dict) -> None:
+    autoencoder.update(block_out_channels=(8, 8, 16, 16), layers_per_block=1, norm_num_groups=4)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -82,7 +92,21 @@ def test_trains_one_iteration(path):
     assert optimised >= {name for name, p in model.named_parameters() if p.requires_grad}
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', AUTOENCODERS, ids=lambda path: path.stem)
+def test_autoencoders_train_one_iteration(path):
+    config = Config.fromfile(path)
+    init_default_scope(config.default_scope)
+    shrink_autoencoder(config.model.autoencoder)
+    config.model.data_preprocessor.size = SIZE
+    config.model.perceptual.network.update(base_channels=4, stem_channels=4, init_cfg=None)
+    config.model.adversary.update(start=0, channels=4)
+    model = MODELS.build(config.model).train()
+    log = model.train_step(synthetic_batch(2, 19), build_optim_wrapper(model, config.optim_wrapper))
+    assert all(math.isfinite(value) for value in log.values()) and 'loss_discriminator' in log
+    assert config.val_cfg is config.val_dataloader is config.val_evaluator is None
+
+
+@pytest.mark.parametrize('path', CONFIGS + AUTOENCODERS, ids=lambda path: path.stem)
 def test_imports_the_package_once_and_resumes_exactly(path):
     config = Config.fromfile(path)
     assert config.custom_imports.imports == ['mmseg_cicld']
@@ -135,6 +159,7 @@ def test_settings_of_cicld_are_those_of_the_paper_where_it_gives_them(path):
     config = Config.fromfile(path)
     assert config.model.evaluate == 'teacher' and config.model.teacher == dict(momentum=0.999)
     assert config.model.objectives[0] == dict(type='SourceSupervision') or 'stage2' in path.stem
+    assert config.crop_size == config.model.segmentor.data_preprocessor.size
     one_step = 'one-step' in path.stem
     assert config.optim_wrapper.optimizer.lr == (6e-6 if one_step else 6e-5)
     assert config.train_cfg.max_iters == (10000 if one_step else 40000)
@@ -206,4 +231,4 @@ def test_model_index_names_files_that_are_there():
         for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
             assert (ROOT / model['Config']).is_file(), model['Config']
             listed.add((ROOT / model['Config']).name)
-    assert listed == {path.name for path in BENCHMARKS + CICLD}
+    assert listed == {path.name for path in BENCHMARKS + CICLD + PRETRAINING}

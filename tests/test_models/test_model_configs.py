@@ -28,6 +28,8 @@ def variant_of(name: str) -> str | None:
 def build(name: str, **backbone) -> nn.Module:
     config = Config.fromfile(BASE / 'models' / f'{name}.py').model
     config.backbone.update(init_cfg=None, **backbone)
+    if 'vae' in name:
+        config.neck.in_channels = config.backbone.autoencoder.block_out_channels[-2:]
     if config.decode_head.num_classes is None:  # for own data: training fills it in from the dataset
         config.decode_head.num_classes = 19
     return MODELS.build(config)
@@ -38,7 +40,10 @@ def test_model_config_gives_logits_of_every_class(name):
     size = variant_of(name)
     shallow = dict(depth=50) if size is None else dict(
         variant=None, embed_dims=MIT_VARIANTS[size].embed_dims, num_layers=(1, 1, 1, 1))
-    model = build(name, **shallow).eval()
+    narrow = dict(autoencoder=dict(block_out_channels=(32, 32, 64, 64), layers_per_block=1,
+                                   down_block_types=('DownEncoderBlock2D', ) * 4,
+                                   up_block_types=('UpDecoderBlock2D', ) * 4))
+    model = build(name, **(narrow if 'vae' in name else shallow)).eval()
     with torch.no_grad():
         logits = model(torch.randn(1, 3, 128, 64), mode='tensor')
     stride = 8 if 'deeplab' in name else 4

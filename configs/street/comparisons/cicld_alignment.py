@@ -1,0 +1,26 @@
+# CICLD, Table 2: what aligns the latents of the domains. All rows are second stages that begin with the same first one.
+_base_ = ['./cicld_connection.py']
+
+stage2 = 'configs/street/cicld-stage2_street.py'
+short = {'param_scheduler.1.end': 200, 'train_cfg.max_iters': 200, 'train_cfg.val_interval': 200}
+align = 'model.objectives.0'
+two, three = {f'{align}.domains': 2}, {f'{align}.domains': 3}
+none = {f'{align}.domains': 2, f'{align}.weight': None}
+contrast, mmd = {f'{align}.contrastive': dict(weight=1.0)}, {f'{align}.mmd': dict(weight=1.0)}
+first = 'connected, image latent'
+rows = [
+    dict(name=first, config='configs/street/cicld-stage1_street.py'),
+    *(dict(name=name, config=stage2, begin_with=first, options={**short, **terms}) for name, terms in {
+        'noise loss alone': none,
+        '2 domains': two,
+        '3 domains': three,
+        'contrast': {**none, **contrast},
+        'MMD': {**none, **mmd},
+        '2 domains, contrast': {**two, **contrast},
+        '3 domains, contrast': {**three, **contrast},
+        '2 domains, MMD': {**two, **mmd},
+        '3 domains, MMD': {**three, **mmd},
+        '2 domains, contrast, MMD': {**two, **contrast, **mmd},
+        '3 domains, contrast, MMD': {**three, **contrast, **mmd},
+    }.items()),
+]

@@ -1,0 +1,146 @@
+"""A comparison: rows of one table, each a training with several seeds, from one file."""
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+from .checkpoint_reading import CheckpointError, read_checkpoint
+from .checkpoint_writing import write_atomically, write_checkpoint
+from .resuming import newest_valid_checkpoint
+from .stages import DEFAULT_HAND_OVER, HANDED_OVER, renamed_weights
+
+RESULT = 'result.json'
+
+
+class ComparisonError(ValueError):
+    """What is wrong with a comparison file, and what to write instead."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Args:
+        name: Unique name, printed in the table and used as the name of a folder.
+        config: Training config.
+        options: Changes of the config, as ``--cfg-options`` has them.
+        begin_with: Name of an earlier row whose weights (of the same seed) this one begins with.
+        hand_over: Which weights it takes over, see :class:`~mmseg_cicld.engine.stages.Stage`; None: what the config
+            says.
+        show: Whether the table has the row; first stages that others share may be left out.
+    """
+
+    name: str
+    config: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    begin_with: str | None = None
+    hand_over: Mapping[str, str] | None = None
+    show: bool = True
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table: its rows, the seeds each of them is trained with, and the metric that is read.
+
+    Args:
+        rows: In the order of the table; a row stands behind the one that it begins with.
+        seeds: Values of ``randomness.seed``.
+        metric: Name of the metric in the log of the evaluation.
+    """
+
+    rows: Sequence[Row]
+    seeds: Sequence[int] = (0, 1, 2)
+    metric: str = 'mIoU'
+
+    @classmethod
+    def from_file(cls, file: str | Path, seeds: Sequence[int] | None = None) -> 'Comparison':
+        """Reads ``rows`` (a list of dicts), ``seeds``, ``metric`` and ``options`` (of all rows) of a config file.
+
+        ``seeds`` replaces those of the file.
+
+        Raises:
+            ComparisonError: If the file has no rows, a key is unknown, a name is taken, or a row begins with one that
+                does not stand before it.
+        """
+        content = Config.fromfile(str(file)).to_dict()
+        shared = content.get('options', {})
+        try:
+            rows = [Row(**{**row, 'options': {**shared, **row.get('options', {})}}) for row in content.get('rows', ())]
+        except TypeError as error:
+            raise ComparisonError(f'{file}: a row of `rows` is wrong ({error}); a row has '
+                                  f'{", ".join(Row.__dataclass_fields__)}') from error
+        names = [row.name for row in rows]
+        if not rows or len(set(names)) < len(names):
+            raise ComparisonError(f'{file}: `rows` has the names {names}; give at least one row, each with another name')
+        for index, row in enumerate(rows):
+            if row.begin_with is not None and row.begin_with not in names[:index]:
+                raise ComparisonError(f'{file}: the row {row.name!r} begins with {row.begin_with!r}, which is none of '
+                                      f'the rows before it: {names[:index]}')
+        chosen = {key: content[key] for key in ('seeds', 'metric') if key in content}
+        return cls(rows, **(chosen if seeds is None else {**chosen, 'seeds': seeds}))
+
+
+def training_config(row: Row, seed: int, folder: Path, before: Path | None) -> Config:
+    """Returns the config of one training; ``before`` is the folder of the training that it begins with."""
+    config = Config.fromfile(row.config)
+    hand_over = config.pop('hand_over', DEFAULT_HAND_OVER) if row.hand_over is None else row.hand_over
+    config.pop('hand_over', None)
+    config.merge_from_dict({**row.options, 'randomness.seed': seed})
+    config.work_dir = str(folder)
+    if before is not None:
+        checkpoint = newest_valid_checkpoint(before, MMLogger.get_current_instance())
+        if checkpoint is None:
+            raise CheckpointError(before, f'has no checkpoint, from which {row.name!r} should begin')
+        state = renamed_weights(read_checkpoint(checkpoint)['state_dict'], hand_over)
+        write_checkpoint(dict(state_dict=state), folder / HANDED_OVER)
+        config.load_from = str(folder / HANDED_OVER)
+    return config
+
+
+def last_metric(folder: Path, metric: str) -> float | None:
+    """Returns the newest value of a metric in the logs of a training, None if it was never evaluated."""
+    values = [(record['step'], log.parent.parent.name, record[metric])
+              for log in folder.glob('*/vis_data/scalars.json')
+              for record in map(json.loads, log.read_text().splitlines()) if metric in record]
+    return max(values)[2] if values else None
+
+
+def write_result(folder: Path, value: float, seconds: float) -> None:
+    """Marks a training as finished, with its result and its wall time in seconds."""
+    content = json.dumps(dict(value=value, seconds=round(seconds))).encode()
+    write_atomically(folder / RESULT, lambda stream: stream.write(content))
+
+
+def read_result(folder: Path) -> dict[str, float] | None:
+    """Returns what :func:`write_result` wrote, None if the training is not finished."""
+    file = folder / RESULT
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def table(comparison: Comparison, work_dir: Path) -> str:
+    """Returns the Markdown table of what is finished: each seed, mean and standard deviation (n - 1)."""
+    heads = ['', *(f'seed {seed}' for seed in comparison.seeds), 'mean ± deviation', 'seconds']
+    lines = ['| ' + ' | '.join(heads) + ' |', '|---' * len(heads) + '|']
+    for row in comparison.rows:
+        results = [read_result(folder_of(work_dir, row.name, seed)) for seed in comparison.seeds]
+        if row.show:
+            lines.append(_line(row, results))
+    return '\n'.join(lines)
+
+
+def folder_of(work_dir: Path, name: str, seed: int) -> Path:
+    """Returns the folder of one training, by the name of its row."""
+    return work_dir / name.replace(' ', '_').replace('/', '_') / f'seed_{seed}'
+
+
+def _line(row: Row, results: Sequence[Mapping[str, float] | None]) -> str:
+    values = [result['value'] for result in results if result is not None]
+    cells = ['-' if result is None else f'{result["value"]:.1f}' for result in results]
+    spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
+    mean = f'{statistics.mean(values):.1f}{spread}' if values else '-'
+    seconds = f'{statistics.median(result["seconds"] for result in results if result):.0f}' if values else '-'
+    return '| ' + ' | '.join([row.name, *cells, mean, seconds]) + ' |'

@@ -10,6 +10,7 @@ from ..random_streams import KeyedStreams, seeded_globals
 from .domain import Domain, build_dataset
 from .file_reading import DataFileError
 from .rare_class_sampling import RareClassSampling
+from .translated_source import TranslatedSource
 
 MAX_RECROPS = 10
 
@@ -38,14 +39,18 @@ class UDADataset(Dataset):
         target: Config of a dataset, labels not needed and never used. None trains on the source alone.
         rare_class_sampling: ``dict(min_pixels=3000, class_temp=0.01, min_crop_ratio=0.5, stats=None)``,
             see :class:`RareClassSampling`. None: off.
+        translated: ``dict(data_root=..., share=0.5)``, translations of the source images that take their place in
+            that share of the draws, see :class:`TranslatedSource`. None: off.
 
     Raises:
         ValueError: If the two datasets have other classes, ignore index or ``reduce_zero_label``, or one is empty.
     """
 
-    def __init__(self, source: dict, target: dict | None = None, rare_class_sampling: dict | None = None) -> None:
+    def __init__(self, source: dict, target: dict | None = None, rare_class_sampling: dict | None = None,
+                 translated: dict | None = None) -> None:
         self.source = Domain(build_dataset(source, 'source'), 'source')
         self.target = None if target is None else Domain(build_dataset(target, 'target'), 'target')
+        self._translated = None if translated is None else TranslatedSource(self.source, source, **translated)
         if not self.source.classes:
             raise ValueError('the source dataset has no classes: set metainfo=dict(classes=[...]) of '
                              'train_dataloader.dataset.source')
@@ -82,15 +87,20 @@ class UDADataset(Dataset):
 
     def _source_sample(self, streams: KeyedStreams, position: int) -> dict:
         if self.rare_classes is None:
-            read = self.source.reader(self._source_order(streams, position))
+            read = self._source_reader(self._source_order(streams, position), streams, position)
             return self._read_source(read, streams, position, 0)
         class_id, index = self.rare_classes.draw(streams.numpy('data.rare_class', position))
-        read = self.source.reader(index)
+        read = self._source_reader(index, streams, position)
         for attempt in range(MAX_RECROPS + 1):
             sample = self._read_source(read, streams, position, attempt)
             if self.rare_classes.enough((sample['data_samples'].gt_sem_seg.data == class_id).sum()):
                 break
         return sample  # the last crop is used whether or not it shows enough
+
+    def _source_reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], dict]:
+        if self._translated is None:
+            return self.source.reader(index)
+        return self._translated.reader(index, streams, position)
 
     def _read_source(self, read: Callable[[], dict], streams: KeyedStreams, position: int, attempt: int) -> dict:
         with seeded_globals(streams.integer('data.source_transforms', position, attempt)):

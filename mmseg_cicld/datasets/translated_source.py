@@ -1,0 +1,53 @@
+"""Source images of which some are replaced by their translation to the look of the target."""
+import os
+from collections.abc import Callable
+
+from ..random_streams import KeyedStreams
+from .domain import Domain, build_dataset
+
+STREAM = 'data.translated'
+
+
+class TranslatedSource:
+    """Chooses for every draw between a source image and its translation by ``tools/translate_dataset.py``.
+
+    A translation belongs to the image of the same name. Images that the quality filter of the translation has dropped
+    have none and are always taken as they are.
+
+    Args:
+        original: The source.
+        config: Its config; the translations are read with the same one, from another ``data_root``.
+        data_root: Folder that the translation has written.
+        share: Probability in (0, 1] of the translation. 1 takes translations alone, except for the dropped images.
+
+    Raises:
+        ValueError: If ``share`` is out of range, or the folder has images that the source does not have.
+    """
+
+    def __init__(self, original: Domain, config: dict, data_root: str, share: float = 0.5) -> None:
+        if not 0 < share <= 1:
+            raise ValueError(f'train_dataloader.dataset.translated.share is {share}, allowed is above 0 up to 1')
+        if config.get('data_root') is None:
+            raise ValueError('train_dataloader.dataset.translated needs data_root in train_dataloader.dataset.source, '
+                             'which its own data_root takes the place of, and data_prefix relative to it')
+        self.original, self.share = original, share
+        self.translated = Domain(build_dataset(dict(config, data_root=data_root), 'translated source'), 'source')
+        places = {_name(original, index): index for index in range(len(original))}
+        names = [_name(self.translated, index) for index in range(len(self.translated))]
+        foreign = [name for name in names if name not in places]
+        if foreign:
+            raise ValueError(f'{data_root} has {len(foreign)} images that the source does not have, such as '
+                             f'{foreign[0]}: it is the translation of another data set. Set train_dataloader.dataset.'
+                             'translated.data_root to that of this source')
+        self._index = {places[name]: index for index, name in enumerate(names)}
+
+    def reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], dict]:
+        """Returns what reads a source image, or its translation, as :meth:`Domain.reader` does."""
+        if index in self._index and streams.numpy(STREAM, position).random() < self.share:
+            return self.translated.reader(self._index[index])
+        return self.original.reader(index)
+
+
+def _name(domain: Domain, index: int) -> str:
+    folder = domain.dataset.data_prefix['img_path']
+    return os.path.relpath(domain.data_info(index)['img_path'], folder)

@@ -36,28 +36,46 @@ def latent_colours(latents_CHW: Sequence[Tensor]) -> list[np.ndarray]:
     return pictures
 
 
-@torch.no_grad()
-def denoising_tiles(segmentor: nn.Module, image_1CHW: Tensor, palette: Sequence[Sequence[int]],
-                    columns: int) -> tuple[Tiles, Tiles]:
-    """Runs a segmentor with a diffusion head on one image and keeps what it sees on the way.
+def denoises(segmentor: nn.Module) -> bool:
+    """Whether a segmentor predicts by denoising at one scale, so that :func:`denoising_rows` can draw it."""
+    head = segmentor.decode_head
+    return getattr(head, 'denoiser', None) is not None and head.inference.steps > 0
+
+
+def denoising_rows(segmentor: nn.Module, picture_3HW: Tensor, label: tuple[str, Tensor], palette: Sequence[Sequence[int]],
+                   columns: int = 5) -> list[Tiles]:
+    """Lays out what a segmentor with a diffusion head makes of one image, as rows of a panel.
 
     Args:
-        segmentor: Segmentor with a :class:`LatentDiffusionHead`.
-        image_1CHW: Normalised image.
+        segmentor: Segmentor with a :class:`LatentDiffusionHead`, in evaluation mode.
+        picture_3HW: RGB uint8 image.
+        label: Title and class ids [H, W] of the label map that stands beside the predictions.
         palette: RGB of each class.
         columns: At most so many steps are drawn, evenly spaced; the last one is among them.
 
     Returns:
-        Two rows of tiles by title: latents, and the predictions that they decode to. The first latent is the image's;
-        its prediction is that of the bypassed denoiser, and is left out where a label map is diffused.
+        Two rows of tiles by title: image and latents, label and the predictions that the latents decode to. The first
+        latent is the image's; its prediction is that of the bypassed denoiser, and is left out where a label map is
+        diffused.
 
     Raises:
-        ValueError: If the head has no denoiser, or bypasses it.
+        ValueError: If the segmentor does not denoise at one scale.
     """
-    head = segmentor.decode_head
-    if getattr(head, 'denoiser', None) is None or head.steps == 0:
+    if not denoises(segmentor):
         raise ValueError('there is no denoising to draw: the config needs a LatentDiffusionHead at one scale with a '
                          'denoiser and decode_head.inference.steps of at least 1')
+    preprocessor = segmentor.data_preprocessor
+    image_3HW = (picture_3HW.to(preprocessor.mean) - preprocessor.mean) / preprocessor.std
+    latents, predictions = _denoising_tiles(segmentor, image_3HW[None], palette, columns)
+    title, label_HW = label
+    return [{'image': np.ascontiguousarray(picture_3HW.permute(1, 2, 0).numpy()), **latents},
+            {title: colorize(label_HW.numpy(), palette), **predictions}]
+
+
+@torch.no_grad()
+def _denoising_tiles(segmentor: nn.Module, image_1CHW: Tensor, palette: Sequence[Sequence[int]],
+                     columns: int) -> tuple[Tiles, Tiles]:
+    head = segmentor.decode_head
     skips, latent_1Chw = head.split(segmentor.extract_feat(image_1CHW))
     reached = list(head.trajectory(latent_1Chw))
     steps = sorted(set(np.linspace(0, len(reached) - 1, min(columns, len(reached))).round().astype(int).tolist()))

@@ -1,13 +1,14 @@
 """Draws what training steps see through the runner's visualizer, so that every vis_backend receives it."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from torch import nn
+from torch import Tensor, nn
 
+from .latents import Tiles, denoises, denoising_rows
 from .panel import compose_panel, step_tiles
 
 
@@ -15,9 +16,12 @@ from .panel import compose_panel, step_tiles
 class UDAVisualizationHook(Hook):
     """Every ``interval`` iterations draws source, target, pseudo-label, weight and mix of the step, a row a sample.
 
+    If the network that is evaluated predicts by denoising, a second panel has its latents and predictions by step for
+    the same target images, see :func:`denoising_rows`.
+
     Args:
         interval: Iterations from one panel to the next, at least 1.
-        max_samples: Rows of a panel at most.
+        max_samples: Samples in a panel at most.
         palette: RGB of each class; by default that of the training set.
 
     Raises:
@@ -60,6 +64,21 @@ class UDAVisualizationHook(Hook):
         samples = range(min(self.max_samples, len(kept['source_image'])))
         panel = compose_panel([step_tiles(kept, index, palette) for index in samples])
         runner.visualizer.add_image('training_step', panel, step=runner.iter + 1)
+        if denoises(model.evaluated):
+            panel = compose_panel(_denoising(model, kept, samples, palette))
+            runner.visualizer.add_image('denoising', panel, step=runner.iter + 1)
+
+
+def _denoising(model: nn.Module, kept: Mapping[str, Tensor], samples: Sequence[int],
+               palette: Sequence[Sequence[int]]) -> list[Tiles]:
+    """Returns two rows a sample: of the target image if the step had pseudo-labels of it, else of the source image."""
+    image, label, title = ('target_image', 'pseudo_label', 'pseudo-label') if 'pseudo_label' in kept else (
+        'source_image', 'source_label', 'source label')
+    model.eval()
+    rows = [denoising_rows(model.evaluated, kept[image][index], (title, kept[label][index]), palette)
+            for index in samples]
+    model.train()
+    return [row for pair in rows for row in pair]
 
 
 def _bare(model: nn.Module) -> nn.Module:

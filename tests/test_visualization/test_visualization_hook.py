@@ -4,10 +4,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
-from mmseg_cicld.engine import AdaptationRunner
+from mmseg_cicld.engine import AdaptationRunner, read_checkpoint
 from mmseg_cicld.visualization import UDAVisualizationHook
+
+ROOT = Path(__file__).parents[2]
 
 
 def _train(cfg: Config, **hook: int) -> Path:
@@ -47,6 +50,42 @@ def test_source_only_panel_shows_image_and_label(shrunk_config, street_root):
     colours = {tuple(colour) for colour in panel.reshape(-1, 3)}
     assert (128, 64, 128) in colours, 'the road of the label in its palette colour'
     assert len(np.unique(panel)) > 50, 'an image beside it'
+
+
+def _cicld(cfg: Config, **inference) -> Config:
+    """The CICLD of the street set, on the data of a shrunk config."""
+    cicld = Config.fromfile(ROOT / 'configs/street/cicld_street.py')
+    cicld.model.segmentor.backbone.init_cfg = None
+    cicld.model.segmentor.data_preprocessor.size = (64, 64)
+    cicld.model.segmentor.decode_head.inference.update(inference)
+    cfg.model = cicld.model
+    return cfg
+
+
+def test_a_denoising_network_shows_its_steps_and_trains_as_without(shrunk_config):
+    ends = []
+    for interval in (2, 9):
+        cfg = _cicld(shrunk_config('adapt_street'), steps=3)
+        cfg.work_dir += str(interval)
+        cfg.visualizer.name += str(interval)
+        cfg.train_cfg.max_iters = 3
+        work_dir = _train(cfg, interval=interval, max_samples=2)
+        ends.append(read_checkpoint(work_dir / 'iter_3.pth')['state_dict'])
+        assert sorted(path.name for path in work_dir.rglob('vis_image/*.png')) == (
+            ['denoising_2.png', 'training_step_2.png'] if interval == 2 else [])
+        if interval == 2:
+            panel = cv2.imread(str(next(work_dir.rglob('denoising_2.png'))))
+            tile = 256  # 64 pixels, enlarged
+            assert 5 * tile < panel.shape[1] < 6 * tile, 'image, latent and three steps'
+            assert 4 * tile < panel.shape[0] < 5 * tile, 'two rows for each of two samples'
+    assert all(torch.equal(ends[0][name], value) for name, value in ends[1].items())
+
+
+def test_a_bypassed_denoiser_has_no_steps_to_show(shrunk_config):
+    cfg = _cicld(shrunk_config('adapt_street'), steps=0)
+    cfg.train_cfg.max_iters = 1
+    work_dir = _train(cfg, interval=1, max_samples=1)
+    assert [path.name for path in work_dir.rglob('vis_image/*.png')] == ['training_step_1.png']
 
 
 @pytest.mark.parametrize('arguments', [dict(interval=0), dict(max_samples=0)])

@@ -14,8 +14,8 @@ from mmseg.utils import register_all_modules
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.engine.evaluated_network import load_evaluated
-from mmseg_cicld.visualization import colorize, compose_panel
-from mmseg_cicld.visualization.latents import denoising_tiles
+from mmseg_cicld.visualization import compose_panel
+from mmseg_cicld.visualization.latents import denoising_rows
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
@@ -47,11 +47,8 @@ def rows(cfg: Config, segmentor: torch.nn.Module, args: argparse.Namespace) -> l
         if index >= len(dataset):
             raise ValueError(f'--indices {index}: the test set has {len(dataset)} images')
         item = dataset[index]
-        data = segmentor.data_preprocessor(dict(inputs=[item['inputs']], data_samples=[item['data_samples']]), False)
-        latents, predictions = denoising_tiles(segmentor, data['inputs'], dataset.metainfo['palette'], args.columns)
-        picture = np.ascontiguousarray(item['inputs'].flip(0).permute(1, 2, 0).numpy())
-        label = colorize(item['data_samples'].gt_sem_seg.data[0].numpy(), dataset.metainfo['palette'])
-        out += [{'image': picture, **latents}, {'label': label, **predictions}]
+        picture_3HW, label_HW = item['inputs'].flip(0), item['data_samples'].gt_sem_seg.data[0]
+        out += denoising_rows(segmentor, picture_3HW, ('label', label_HW), dataset.metainfo['palette'], args.columns)
     return out
 
 

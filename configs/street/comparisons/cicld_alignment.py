@@ -2,7 +2,7 @@
 _base_ = ['./cicld_connection.py']
 
 stage2 = 'configs/street/cicld-stage2_street.py'
-short = {'param_scheduler.1.end': 200, 'train_cfg.max_iters': 200, 'train_cfg.val_interval': 200}
+short = {'param_scheduler.1.end': 150, 'train_cfg.max_iters': 150, 'train_cfg.val_interval': 150}
 align = 'model.objectives.0'
 two, three = {f'{align}.domains': 2}, {f'{align}.domains': 3}
 none = {f'{align}.domains': 2, f'{align}.weight': None}

@@ -11,9 +11,9 @@ from mmengine.hub import get_config
 
 from .datasets.file_reading import DataFileError
 from .engine import CheckpointError
+from .finite_losses import NonFiniteLossError
 from .migration import OldConfigError
 from .models.verified_pretrained import PretrainedWeightsError
-from .uda.classmix_ema import NonFiniteLossError
 
 EXPECTED_ERRORS = (CheckpointError, DataFileError, NonFiniteLossError, OldConfigError, PretrainedWeightsError)
 """Errors whose message says all that a user needs; the stack of calls would only hide it."""

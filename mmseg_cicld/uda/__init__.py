@@ -1,9 +1,8 @@
 """Training signals for unsupervised domain adaptation."""
-from .classmix_ema import ClassMixEMA, NonFiniteLossError
+from .classmix_ema import ClassMixEMA
 from .objectives import (ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation, LatentDomainAlignment,
                          MaskedConsistency, Objective, OutputSpaceAdversarial, SourceSupervision)
 from .teacher import EMATeacher
 
 __all__ = ['ClassMixEMA', 'ClassMixSelfTraining', 'DegradationConsistency', 'EMATeacher', 'EntropyMinimisation',
-           'LatentDomainAlignment', 'MaskedConsistency', 'NonFiniteLossError', 'Objective', 'OutputSpaceAdversarial',
-           'SourceSupervision']
+           'LatentDomainAlignment', 'MaskedConsistency', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision']

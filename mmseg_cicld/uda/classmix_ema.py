@@ -10,6 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..finite_losses import image_files, read_finite
 from ..random_streams import KeyedStreams
 from .frozen_parts import freeze_all_but
 from .objectives import Objective
@@ -20,10 +21,6 @@ from .teacher import EMATeacher
 
 # Finished iterations, optimiser updates, and teacher updates: buffers, so that they survive a resume.
 COUNTERS = ('iteration', 'updates', 'teacher_updates')
-
-
-class NonFiniteLossError(RuntimeError):
-    """A loss is NaN or infinite; nothing has been updated from it."""
 
 
 @MODELS.register_module(name=['ClassMixEMA', 'DACS'])
@@ -139,7 +136,8 @@ class ClassMixEMA(BaseModel):
             entries = self._run_pass(context, index, part, (index, part) == passes[-1], optim_wrapper, ddp)
             log['loss'] = log.get('loss', 0) + entries.pop('loss')
             log.update(entries)
-        log = self._read(log, context)
+        files = context.source.files + (context.target.files if context.target else ())
+        log = read_finite(log, self._counts['iteration'] + 1, files)
         self._step(optim_wrapper)
         if self.keep_step:
             self.keep_step, self.kept_step = False, context.panel()
@@ -173,7 +171,7 @@ class ClassMixEMA(BaseModel):
             images_BCHW=data['inputs'],
             labels_BHW=None if labels is None else labels[:, 0].long(),
             valid_B1HW=valid,
-            files=tuple(str(sample.metainfo.get('img_path', 'an image without img_path')) for sample in samples))
+            files=image_files(samples))
 
     def _run_pass(self, context: StepContext, index: int, part: int, last: bool, optim_wrapper: OptimWrapper,
                   ddp: nn.Module | None) -> dict[str, Tensor]:
@@ -208,19 +206,6 @@ class ClassMixEMA(BaseModel):
         # A Python copy goes with each buffer: reading a buffer on a GPU would wait for it.
         self._counts[counter] += 1
         self.get_buffer(counter).add_(1)
-
-    def _read(self, log: dict[str, Tensor], context: StepContext) -> dict[str, Tensor]:
-        """Brings all values to the host in one transfer and refuses what is not finite."""
-        values = torch.stack([value.double() for value in log.values()]).cpu()
-        log = dict(zip(log, values.unbind()))
-        broken = [f'{name}={float(value)}' for name, value in log.items() if not torch.isfinite(value)]
-        if broken:
-            files = context.source.files + (context.target.files if context.target else ())
-            raise NonFiniteLossError(
-                f'iteration {self._counts["iteration"] + 1}: {", ".join(broken)}. Neither optimiser nor teacher were touched. '
-                f'Images of this step: {", ".join(files)}. Look at these files (tools/analysis_tools/browse_dataset.py)'
-                ', lower optim_wrapper.optimizer.lr, or train without --amp.')
-        return log
 
     def _check(self) -> None:
         if self.evaluate not in ('student', 'teacher'):

@@ -8,7 +8,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 
-from mmseg_cicld.uda import ClassMixEMA, NonFiniteLossError
+from mmseg_cicld.finite_losses import NonFiniteLossError
+from mmseg_cicld.uda import ClassMixEMA
 from mmseg_cicld.uda.segmentor_contract import train_forward
 
 SOURCE = dict(type='SourceSupervision')

@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...finite_losses import image_files, read_finite
 from ...random_streams import KeyedStreams
 from .critics import PatchAdversary, PerceptualDistance, renormalised
 
@@ -72,21 +73,20 @@ class AutoencoderPretraining(BaseModel):
             The log values.
 
         Raises:
-            FloatingPointError: If a loss is NaN or infinite; nothing has been updated from it.
+            NonFiniteLossError: If a loss is NaN or infinite; nothing has been updated from it.
         """
-        images, seeds = [], []
+        images, seeds, files = [], [], []
         for domain, batch in data.items():
-            images.append(self.data_preprocessor(batch, True)['inputs'])
+            batch = self.data_preprocessor(batch, True)
+            images.append(batch['inputs'])
+            files += image_files(batch['data_samples'])
             indices = range(get_rank(), get_rank() + get_world_size() * len(images[-1]), get_world_size())
             seeds += [self.streams.integer(f'autoencoder.{domain}', self._iteration, index) for index in indices]
         module = self if ddp is None else ddp
         with optim_wrapper.optim_context(module):
             losses = module(torch.cat(images), seeds, mode='loss')
         total, log = self.parse_losses(losses)
-        broken = {name: float(value) for name, value in log.items() if not torch.isfinite(value)}
-        if broken:
-            raise FloatingPointError(f'iteration {self._iteration + 1}: {broken}. Nothing was updated; lower '
-                                     'optim_wrapper.optimizer.lr, or train without --amp')
+        log = read_finite(log, self._iteration + 1, files)
         optim_wrapper.update_params(total)
         self._iteration += 1
         self.iteration.add_(1)

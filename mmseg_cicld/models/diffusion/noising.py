@@ -5,6 +5,9 @@ a_t + s_t = 1). Only the two tables differ, and they are read off the scheduler.
 
 Shape suffixes: B samples, C channels, h and w height and width, T timesteps of training.
 """
+from __future__ import annotations
+
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,20 +31,21 @@ class Noising(nn.Module):
 
     Args:
         scheduler: A diffusers scheduler; its tables are copied, since its inference overwrites them.
+        key: Where the scheduler stands in the config, for errors.
 
     Raises:
         ValueError: If the prediction type of the scheduler is none of :data:`PREDICTION_TYPES`, or cannot give the
             clean latent because the last timestep holds no signal.
     """
 
-    def __init__(self, scheduler: SchedulerMixin) -> None:
+    def __init__(self, scheduler: SchedulerMixin, key: str = 'decode_head.scheduler') -> None:
         super().__init__()
         signal_T, noise_T, times_T, self.prediction_type = _tables(scheduler)
         if self.prediction_type not in PREDICTION_TYPES:
-            raise ValueError(f'decode_head.scheduler.prediction_type is {self.prediction_type!r}, allowed are '
+            raise ValueError(f'{key}.prediction_type is {self.prediction_type!r}, allowed are '
                              f'{PREDICTION_TYPES[:3]}; flow matching schedulers have none')
         if self.prediction_type == 'epsilon' and signal_T.min() == 0:
-            raise ValueError('the last timestep of decode_head.scheduler holds no signal, and noise alone says nothing '
+            raise ValueError(f'the last timestep of {key} holds no signal, and noise alone says nothing '
                              "of the latent: set prediction_type='v_prediction' or 'sample', or "
                              'rescale_betas_zero_snr=False')
         self.register_buffer('signal_T', signal_T, persistent=False)
@@ -87,6 +91,25 @@ class Noising(nn.Module):
         if self.prediction_type == 'v_prediction':
             return signal * noise_BChw - noise * clean_BChw
         return noise_BChw - clean_BChw
+
+    def at_times(self, times_N: Tensor) -> Noising:
+        """Returns the same process with other tables: its step i is what the denoiser is told as ``times_N[i]``.
+
+        Between timesteps of training, the ratio of noise to signal is interpolated geometrically, as diffusers does.
+        """
+        times_N = times_N.to(self.noise_T.device, torch.float64)
+        if self.prediction_type == 'flow':
+            noise_N = times_N / self.times_T[-1].double() * self.noise_T[-1]
+            signal_N = 1 - noise_N
+        else:
+            ratio_T = (self.noise_T.double() / self.signal_T.double()).log()
+            below_N = times_N.floor().long()
+            between_N = torch.lerp(ratio_T[below_N], ratio_T[(below_N + 1).clamp(max=len(self) - 1)], times_N - below_N)
+            ratio_N = torch.where(times_N == below_N, ratio_T[below_N], between_N)
+            signal_N, noise_N = torch.sigmoid(-2 * ratio_N).sqrt(), torch.sigmoid(2 * ratio_N).sqrt()
+        other = copy.deepcopy(self)
+        other.signal_T, other.noise_T, other.times_T = signal_N.float(), noise_N.float(), times_N.float()
+        return other
 
     def times(self, steps_B: Tensor) -> Tensor:
         """Returns the timesteps as the denoiser is told them."""

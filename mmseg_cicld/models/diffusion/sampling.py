@@ -4,7 +4,7 @@ Shape suffixes: B samples, C channels, h and w height and width.
 """
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from diffusers import SchedulerMixin
@@ -28,22 +28,31 @@ class ReverseProcess:
         self._scheduler = _cut(scheduler, start)
         self._takes_generator = 'generator' in inspect.signature(scheduler.step).parameters
 
-    def latents(self, predict: Predict, begin_BChw: Tensor, noise_BChw: Tensor, seed: int) -> Iterator[Tensor]:
+    @property
+    def times(self) -> Tensor:
+        """The timesteps [N] that the denoiser is told one after the other; some schedulers ask twice in a step."""
+        scheduler = copy.deepcopy(self._scheduler)
+        self._set_timesteps(scheduler)
+        return scheduler.timesteps
+
+    def latents(self, predict: Predict, begin_BChw: Tensor, noise_BChw: Tensor,
+                seed: int | Sequence[int]) -> Iterator[Tensor]:
         """Yields the latent after each step; the last one is the result.
 
         Args:
             predict: The denoiser.
             begin_BChw: Latent that is noised to begin with, zeros to begin with noise alone.
             noise_BChw: Noise of variance one, or zeros.
-            seed: What schedulers that add noise at each step draw from, the same for every sample: a sample's result
-                does not depend on its batch.
+            seed: What schedulers that add noise at each step draw from: one for every sample alike, or one for each.
+                A sample's result does not depend on its batch.
         """
         scheduler = copy.deepcopy(self._scheduler)
         self._set_timesteps(scheduler)
         latent_BChw = _noised(scheduler, begin_BChw, noise_BChw)
         batch, options = len(begin_BChw), {}
         if self._takes_generator:
-            options['generator'] = [torch.Generator().manual_seed(seed) for _ in range(batch)]
+            seeds = [seed] * batch if isinstance(seed, int) else seed
+            options['generator'] = [torch.Generator().manual_seed(own) for own in seeds]
         for time in scheduler.timesteps:
             seen_BChw = latent_BChw
             if hasattr(scheduler, 'scale_model_input'):

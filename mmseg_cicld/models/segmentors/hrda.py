@@ -80,7 +80,6 @@ class HRDAEncoderDecoder(EncoderDecoder):
         """Returns the features of the whole image at the context scale, finest first."""
         return super().extract_feat(self._context_view(inputs))
 
-    @torch.no_grad()
     def _context_view(self, inputs: Tensor) -> Tensor:
         if self.context_scale == 1:
             return inputs

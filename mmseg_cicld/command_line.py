@@ -14,8 +14,10 @@ from .engine import CheckpointError
 from .finite_losses import NonFiniteLossError
 from .migration import OldConfigError
 from .models.verified_pretrained import PretrainedWeightsError
+from .translation import TranslationError
 
-EXPECTED_ERRORS = (CheckpointError, DataFileError, NonFiniteLossError, OldConfigError, PretrainedWeightsError)
+EXPECTED_ERRORS = (CheckpointError, DataFileError, NonFiniteLossError, OldConfigError, PretrainedWeightsError,
+                   TranslationError)
 """Errors whose message says all that a user needs; the stack of calls would only hide it."""
 
 

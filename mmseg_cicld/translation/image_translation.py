@@ -38,7 +38,7 @@ class ImageTranslation:
         multiple: What height and width of a tile are a multiple of.
         batch_size: Number of tiles that are translated at once.
         tile: How images are cut; None takes them whole.
-        resize: Height and width at which images are translated; the result gets the size of the image again. None
+        working_size: Height and width at which images are translated; the result gets the size of the image again. None
             takes images as they are.
         device: Where ``translate`` works.
     """
@@ -48,12 +48,12 @@ class ImageTranslation:
     multiple: int
     batch_size: int = 1
     tile: TileSettings | None = None
-    resize: tuple[int, int] | None = None
+    working_size: tuple[int, int] | None = None
     device: torch.device | str = 'cpu'
 
     def __call__(self, images: Sequence[NamedImage]) -> list[np.ndarray]:
         """Returns the translated images, uint8 RGB [H, W, 3]; images of one size share batches."""
-        working = [resized(image.image_HW3, image.label_HW, self.resize) for image in images]
+        working = [resized(image.image_HW3, image.label_HW, self.working_size) for image in images]
         grids = [TileGrid(*image_HW3.shape[:2], self.tile, self.multiple) for image_HW3, _ in working]
         tiles = [grid.cut(image_HW3) for grid, (image_HW3, _) in zip(grids, working)]
         labels = [grid.cut(label_HW, fill=IGNORE) for grid, (_, label_HW) in zip(grids, working)]

@@ -9,6 +9,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..datasets.class_statistics import IGNORE
+from ..engine.checkpoint_reading import CheckpointError
 from ..engine.evaluated_network import load_evaluated
 from .errors import TranslationError
 
@@ -42,8 +43,11 @@ def load_segmentor(entry: dict, key: str, classes: int | None, device: torch.dev
                                'python tools/train.py CONFIG')
     try:
         segmentor = load_evaluated(config, entry['checkpoint'], str(device))
+    except CheckpointError:
+        raise
     except RuntimeError as error:
-        raise TranslationError(f'{key}.checkpoint={entry["checkpoint"]} does not fit {key}.config: {error}') from error
+        reason = ' '.join(str(error).split())
+        raise TranslationError(f'{key}.checkpoint={entry["checkpoint"]} does not fit {key}.config: {reason}') from error
     if classes is not None and segmentor.num_classes != classes:
         raise TranslationError(f'{key} predicts {segmentor.num_classes} classes, the labels of the source dataset have '
                                f'{classes}: give a segmentor that was trained with the classes of source')

@@ -66,16 +66,16 @@ class QualityFilter:
     Args:
         segmentor: Its opinion counts; best one that did not guide the translation.
         thresholds: When a label is not trusted.
-        resize: Height and width at which the segmentor sees images; None: as they are.
+        working_size: Height and width at which the segmentor sees images; None: as they are.
     """
 
     segmentor: nn.Module
     thresholds: FilterThresholds
-    resize: tuple[int, int] | None = None
+    working_size: tuple[int, int] | None = None
 
     def __call__(self, image_HW3: np.ndarray, label_HW: np.ndarray) -> Verdict:
         """Judges the label of a translated image (uint8 RGB; uint8 class ids, 255 = ignore)."""
-        seen_HW3, _ = resized(image_HW3, label_HW, self.resize)
+        seen_HW3, _ = resized(image_HW3, label_HW, self.working_size)
         width_height = label_HW.shape[::-1]
         prediction_HW, confidence_HW = (cv2.resize(part, width_height, interpolation=cv2.INTER_NEAREST)
                                         for part in predict(self.segmentor, seen_HW3))

@@ -55,10 +55,11 @@ def _numbers(summary: Mapping) -> str:
 
 
 def _curves(curves: Mapping[str, Mapping[str, Points]]) -> str:
+    miou = line_chart(curves['miou'], 'mIoU on target validation images (%)', _CSS_CLASSES)
+    loss = line_chart(curves['loss'], 'training loss', _CSS_CLASSES)
     return ('<section><h2>Training</h2>\n<p class="note">The adaptation starts from the source-only network. '
             'Its loss is the sum over source and mixed images.</p>\n' + series_legend(_CSS_CLASSES) +
-            '<div class="charts">\n<div>' + line_chart(curves['miou'], 'mIoU on target validation images (%)', _CSS_CLASSES) + '</div>\n<div>' +
-            line_chart(curves['loss'], 'training loss', _CSS_CLASSES) + '</div>\n</div></section>')
+            f'<div class="charts">\n<div>{miou}</div>\n<div>{loss}</div>\n</div></section>')
 
 
 def _classes(summary: Mapping, colors: Mapping[str, str]) -> str:

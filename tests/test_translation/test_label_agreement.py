@@ -78,7 +78,8 @@ def test_filter_sees_images_at_the_size_of_the_translation(segmentor, tmp_path):
     assert verdict.untrusted_HW.shape == read.label_HW.shape and verdict.agreement == 1
 
 
-@pytest.mark.parametrize('settings', [{}, dict(pixel_confidence=1.5), dict(region_agreement=0), dict(image_agreement=-1)])
+@pytest.mark.parametrize('settings', [{}, dict(pixel_confidence=1.5), dict(region_agreement=0),
+                                      dict(image_agreement=-1)])
 def test_impossible_thresholds_are_refused(settings):
     with pytest.raises(TranslationError, match='quality_filter has'):
         FilterThresholds(**settings)

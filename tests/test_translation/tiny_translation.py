@@ -39,7 +39,8 @@ def write_segmentor(folder: Path, classes: int = 3, order: tuple[int, ...] = (0,
         weight[class_id, channel] = 1
     state = {'decode_head.conv_seg.weight': weight, 'decode_head.conv_seg.bias': torch.zeros(classes)}
     torch.save(dict(state_dict=state), folder / 'colours.pth')
-    Config(dict(model=colour_segmentor(classes))).dump(folder / 'colours.py')
+    imports = dict(custom_imports=dict(imports=['tiny_translation']))  # for programs of their own
+    Config(dict(model=colour_segmentor(classes), **imports)).dump(folder / 'colours.py')
     return dict(config=str(folder / 'colours.py'), checkpoint=str(folder / 'colours.pth'))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import write_atomically, write_checkpoint
+from .folder_lock import locked_folder
 from .resuming import newest_valid_checkpoint
 from .runner import AdaptationRunner
 
@@ -46,7 +47,7 @@ def run_stages(stages: Sequence[Stage], work_dir: str | Path, launcher: str = 'n
     """Runs what is not finished yet; a stage that was stopped, however it was, goes on at its newest checkpoint.
 
     Each stage trains in ``work_dir/NAME``. What is finished stands in ``work_dir/stages.json``, which is written
-    atomically. With several processes all call this.
+    atomically. With several processes all call this. Meanwhile no other launch may train in ``work_dir``.
 
     Args:
         stages: In the order in which they run.
@@ -57,9 +58,15 @@ def run_stages(stages: Sequence[Stage], work_dir: str | Path, launcher: str = 'n
         The checkpoint of the last stage.
 
     Raises:
-        CheckpointError: If the folder belongs to another sequence, or the weights of a stage do not fit the next.
+        CheckpointError: If the folder belongs to another sequence, another launch trains in it, or the weights of a
+            stage do not fit the next.
     """
-    work_dir = Path(work_dir)
+    _check(stages)
+    with locked_folder(work_dir, launcher):
+        return _run_stages(stages, Path(work_dir), launcher)
+
+
+def _run_stages(stages: Sequence[Stage], work_dir: Path, launcher: str) -> Path:
     finished = _finished_stages(stages, work_dir)
     checkpoint: str | None = None
     for stage in stages:
@@ -79,7 +86,6 @@ def renamed_weights(state: Mapping[str, Tensor], hand_over: Mapping[str, str]) -
 
 def _finished_stages(stages: Sequence[Stage], work_dir: Path) -> dict[str, dict]:
     """Reads the state; refuses that of other stages, or of stages that have changed since they were finished."""
-    _check(stages)
     file = work_dir / STATE
     if not file.is_file():
         return {}

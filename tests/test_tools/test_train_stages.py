@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 from toy_training import assert_same, records, toy_config, train  # noqa: E402
 
 from mmseg_cicld.engine import CheckpointError, read_checkpoint, write_checkpoint  # noqa: E402
+from mmseg_cicld.engine.folder_lock import locked_folder  # noqa: E402
 from mmseg_cicld.engine.stages import Stage, run_stages  # noqa: E402
 
 TOOL = ROOT / 'tools/train_stages.py'
@@ -183,6 +184,14 @@ def test_weights_without_a_place_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=r'of which the next model lacks \(teacher\..*set hand_over'):
         run_stages([Stage('first', stage_config(tmp_path, 'first', 0)),
                     Stage('second', stage_config(tmp_path, 'second', 1, wrong))], tmp_path)
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path):
+    files = write_configs(tmp_path)[:1]
+    with locked_folder(tmp_path):
+        said = run_tool(tmp_path, files, code=1)
+    assert f'running.lock: is held by process {os.getpid()} on ' in said and 'Traceback' not in said
+    assert not (tmp_path / 'first').exists()
 
 
 def test_a_missing_config_is_named(monkeypatch, capsys):

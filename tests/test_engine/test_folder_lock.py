@@ -1,0 +1,82 @@
+"""A folder has one owner at a time, who loses it by ending in whatever way."""
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from mmseg_cicld.engine import CheckpointError
+from mmseg_cicld.engine.folder_lock import locked_folder
+
+FORK = multiprocessing.get_context('fork')
+
+
+def _hold(folder: Path, held: 'multiprocessing.SimpleQueue[int]') -> None:
+    """Holds the folder with a worker of its own, until both are killed."""
+    with locked_folder(folder):
+        worker = os.fork()
+        if worker:
+            held.put(worker)
+        time.sleep(60)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the folder, and a process that it has forked."""
+    held = FORK.SimpleQueue()
+    process = FORK.Process(target=_hold, args=(tmp_path / 'folder', held))
+    process.start()
+    worker = held.get()
+    yield process
+    process.kill()
+    process.join()
+    os.kill(worker, signal.SIGKILL)
+
+
+def test_a_second_owner_is_told_who_the_first_is(holder, tmp_path):
+    with pytest.raises(CheckpointError, match=rf'held by process {holder.pid} on .* give another --work-dir'):
+        with locked_folder(tmp_path / 'folder'):
+            pytest.fail('two owners')
+    with locked_folder(tmp_path / 'another'):
+        pass
+
+
+def test_a_killed_owner_holds_nothing_though_its_worker_lives(holder, tmp_path):
+    holder.kill()
+    holder.join()
+    with locked_folder(tmp_path / 'folder'):
+        pass
+
+
+def test_an_owner_that_ends_with_an_error_leaves_the_folder(tmp_path):
+    with pytest.raises(RuntimeError), locked_folder(tmp_path):
+        raise RuntimeError
+    process = FORK.Process(target=_enter, args=(tmp_path, ))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def _enter(folder: Path) -> None:
+    with locked_folder(folder):
+        pass
+
+
+@pytest.mark.parametrize('launcher, variable', [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'),
+                                                ('mpi', 'OMPI_COMM_WORLD_RANK')])
+def test_processes_of_one_launch_are_one_owner(holder, tmp_path, monkeypatch, launcher, variable):
+    monkeypatch.setenv(variable, '1')
+    with locked_folder(tmp_path / 'folder', launcher):
+        pass
+    monkeypatch.setenv(variable, '0')
+    with pytest.raises(CheckpointError, match='is held by'), locked_folder(tmp_path / 'folder', launcher):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(CheckpointError, match='running.lock: cannot be written'):
+        with locked_folder(tmp_path / 'file'):
+            pass

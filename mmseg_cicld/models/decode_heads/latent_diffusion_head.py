@@ -92,6 +92,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         self.denoiser = Denoiser(denoiser, self.latent_channels, self.latent_channels, condition)
         self.scheduler = build_scheduler(scheduler or {})
         self.noising = Noising(self.scheduler)
+        self._reverse_processes: dict[tuple[int, int], ReverseProcess] = {}
         start = self.inference.start
         self.start = len(self.noising) - 1 if start is None else start
         _check(self.diffused, condition, mask_encoder, self.inference, self.training_settings)
@@ -156,9 +157,16 @@ class LatentDiffusionHead(BaseDecodeHead):
             generator = torch.Generator().manual_seed(seed)
             noise_BChw += torch.randn(tuple(latent_BChw.shape[1:]), generator=generator).to(latent_BChw.device)
         begin_BChw = latent_BChw if self.diffused == 'image' else torch.zeros_like(latent_BChw)
-        yield from ReverseProcess(self.scheduler, self.steps, self.start).latents(
+        yield from self._reverse_process().latents(
             lambda noisy_BChw, times_B: self.denoiser(noisy_BChw, times_B, latent_BChw, tokens_BMC),
             begin_BChw, noise_BChw, seed)
+
+    def _reverse_process(self) -> ReverseProcess:
+        # Cutting a schedule takes as long as a small denoiser.
+        key = self.steps, self.start
+        if key not in self._reverse_processes:
+            self._reverse_processes[key] = ReverseProcess(self.scheduler, *key)
+        return self._reverse_processes[key]
 
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
              train_cfg: dict | None) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ from .label_audit import AuditReport, audit_dataset, audit_train_datasets
 from .rare_class_sampling import RareClassSampling
 from .transforms import LoadImageStrictly, LoadLabelStrictly, LoadPseudoLabelMargins, PackUDAInputs
 from .uda_dataset import DrawKey, UDADataset
+from .unlabelled_dataset import UnlabelledDataset
 
 __all__ = ['ACDCDataset', 'AuditReport', 'DataFileError', 'DrawKey', 'FolderDataset', 'GTADataset',
            'LoadImageStrictly', 'LoadLabelStrictly', 'LoadPseudoLabelMargins', 'PackUDAInputs', 'RareClassSampling',
-           'SYNTHIADataset', 'SubsetIoUMetric', 'TestServerFormat', 'UDADataset', 'audit_dataset',
-           'audit_train_datasets', 'check_num_classes', 'dataset_classes']
+           'SYNTHIADataset', 'SubsetIoUMetric', 'TestServerFormat', 'UDADataset',
+           'UnlabelledDataset', 'audit_dataset', 'audit_train_datasets', 'check_num_classes', 'dataset_classes']

@@ -19,12 +19,14 @@ def check_num_classes(cfg: Config) -> int:
         cfg: The whole config; ``model`` may be a segmentor or a wrapper with ``segmentor``. Changed in place.
 
     Returns:
-        The number of classes.
+        The number of classes; 0 where training has images alone.
 
     Raises:
         ValueError: If a head or the evaluation data contradicts the classes of the training data.
     """
     loaders = [name for name in LOADERS if isinstance(cfg.get(name), dict)]
+    if loaders and cfg[loaders[0]]['dataset']['type'] == 'UnlabelledDataset':
+        return 0
     if not loaders:
         raise ValueError('the config has no train_dataloader, val_dataloader or test_dataloader: the number of '
                          'classes is taken from their dataset')

@@ -17,6 +17,7 @@ from .class_statistics import IGNORE, run_parallel
 from .domain import build_dataset, class_ids_as_trained
 from .file_reading import DataFileError, check_same_size, read_image, read_label
 from .uda_dataset import UDADataset
+from .unlabelled_dataset import DOMAINS
 
 TRAINING_SAMPLE = 16
 ALL_IGNORE = 'all-ignore'
@@ -207,6 +208,9 @@ def training_datasets(data: Config | dict | UDADataset) -> list[tuple[str, Datas
         found = [('source', build_without_pipeline(train['source'], 'source'), True)]
         if train.get('target') is not None:
             found.append(('target', build_without_pipeline(train['target'], 'target'), False))
+    elif train['type'] == 'UnlabelledDataset':
+        _refuse_other_sampler(data['train_dataloader'])
+        found = [(name, build_without_pipeline(train[name], name), False) for name in DOMAINS if train.get(name)]
     else:
         found = [('training', build_without_pipeline(train, 'training'), True)]
     if data.get('val_dataloader'):
@@ -223,5 +227,5 @@ def build_without_pipeline(config: dict, name: str) -> Dataset:
 def _refuse_other_sampler(dataloader: dict) -> None:
     sampler = (dataloader.get('sampler') or {}).get('type')
     if sampler != 'KeyedInfiniteSampler':
-        raise ValueError(f'UDADataset is used with the sampler {sampler}, so every epoch would repeat the same crops '
-                         "and flips: set train_dataloader.sampler=dict(type='KeyedInfiniteSampler')")
+        raise ValueError(f'{dataloader["dataset"]["type"]} is used with the sampler {sampler}, so every epoch would '
+                         "repeat the same crops and flips: set train_dataloader.sampler=dict(type='KeyedInfiniteSampler')")

@@ -2,11 +2,15 @@
 from .dataset_translation import translate_dataset
 from .errors import TranslationError
 from .guidance import SemanticGuidance
+from .hooks import SampleGridHook, SaveFolderHook
 from .image_diffusion import ImageDiffusion
 from .reverse_steps import TranslationSettings
+from .sampling import image_grid, sample_images
 from .segmentation_guide import SegmentationGuide
 from .settings import build_settings
+from .target_diffusion import TargetDiffusion
 from .translator import Translator
 
-__all__ = ['ImageDiffusion', 'SegmentationGuide', 'SemanticGuidance', 'TranslationError', 'TranslationSettings',
-           'Translator', 'build_settings', 'translate_dataset']
+__all__ = ['ImageDiffusion', 'SampleGridHook', 'SaveFolderHook', 'SegmentationGuide', 'SemanticGuidance',
+           'TargetDiffusion', 'TranslationError', 'TranslationSettings', 'Translator', 'build_settings', 'image_grid',
+           'sample_images', 'translate_dataset']

@@ -64,7 +64,7 @@ class ImageDiffusion(nn.Module):
             raise PretrainedWeightsError(f'the diffusion model {str(folder)!r}: {error}') from error
 
     def save_folder(self, folder: str | Path) -> None:
-        """Writes a folder that :meth:`from_folder` reads, as ``DDPMPipeline`` does or, with latents, ``LDMPipeline``."""
+        """Writes a folder for :meth:`from_folder`, as ``DDPMPipeline`` does or, with latents, ``LDMPipeline``."""
         scheduler = self.scheduler()
         pipeline = (DDPMPipeline(self.unet, scheduler) if self.autoencoder is None
                     else LDMPipeline(vqvae=self.autoencoder, unet=self.unet, scheduler=scheduler))

@@ -53,6 +53,12 @@ def test_config_without_data():
         check_num_classes(Config(dict(model=dict())))
 
 
+def test_images_alone_need_no_classes():
+    target = dict(type='FolderDataset', data_root='not there yet')
+    cfg = Config(dict(model=dict(), train_dataloader=dict(dataset=dict(type='UnlabelledDataset', target=target))))
+    assert check_num_classes(cfg) == 0
+
+
 def test_unknown_dataset_type():
     with pytest.raises(ValueError, match='NoSuchDataset.*custom_imports'):
         check_num_classes(config(dict(), train=dict(type='NoSuchDataset')))

@@ -112,7 +112,8 @@ class Recorder(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        files = [sample.img_path for sample in data_batch.get('source', data_batch)['data_samples']]
+        batch = data_batch.get('source', data_batch.get('target', data_batch))
+        files = [sample.img_path for sample in batch['data_samples']]
         logged = {name: float(value).hex() for name, value in outputs.items()}
         line = dict(iter=runner.iter + 1, files=files, lr=runner.optim_wrapper.get_lr()['lr'][0], **logged)
         with open(f'{self.file}.rank{runner.rank}', 'a') as stream:

@@ -15,11 +15,11 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..finite_losses import image_files, read_finite
 from ..models.autoencoder.pretraining import build_autoencoder
 from ..models.diffusion.diffusers_schedulers import build_scheduler
 from ..models.diffusion.noising import Noising
 from ..random_streams import KeyedStreams
-from ..uda.classmix_ema import NonFiniteLossError
 from .image_diffusion import ImageDiffusion
 
 SIZE_REMEDY = 'change model.image_size and the RandomCrop of train_dataloader.dataset.target.pipeline'
@@ -97,8 +97,7 @@ class TargetDiffusion(BaseModel):
         with optim_wrapper.optim_context(module):
             losses = module(images_B3HW, seeds)
         total, log = self.parse_losses(losses)
-        log = {name: value.detach().cpu() for name, value in log.items()}
-        self._check_finite(log, data)
+        log = read_finite(log, self._iteration + 1, image_files(data['target']['data_samples']))
         optim_wrapper.update_params(total)
         if optim_wrapper.should_update():
             self._average()
@@ -130,14 +129,6 @@ class TargetDiffusion(BaseModel):
                 raise ValueError(f'{sample.img_path} has {image.shape[1]} x {image.shape[2]} pixels (height x width) '
                                  f'after the transforms, but model.image_size is {self.image_size}: {SIZE_REMEDY}')
         return self.data_preprocessor(data['target'], True)['inputs']
-
-    def _check_finite(self, log: dict[str, Tensor], data: dict) -> None:
-        broken = [f'{name}={float(value)}' for name, value in log.items() if not torch.isfinite(value)]
-        if broken:
-            files = ', '.join(sample.img_path for sample in data['target']['data_samples'])
-            raise NonFiniteLossError(f'iteration {self._iteration + 1}: {", ".join(broken)}. Nothing was updated. '
-                                     f'Images of this step: {files}. Lower optim_wrapper.optimizer.lr, set '
-                                     'optim_wrapper.clip_grad=dict(max_norm=1.0), or train without --amp')
 
     @torch.no_grad()
     def _average(self) -> None:

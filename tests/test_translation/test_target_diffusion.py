@@ -16,9 +16,9 @@ from tiny_diffusion import AUTOENCODER, UNET, tiny_diffusion
 from toy_training import assert_same_run, records, toy_config, train, train_in_child, train_in_children
 
 from mmseg_cicld.engine import CheckpointError
+from mmseg_cicld.finite_losses import NonFiniteLossError
 from mmseg_cicld.translation import ImageDiffusion, TargetDiffusion, image_grid, sample_images
 from mmseg_cicld.translation.hooks import save_folder_whole
-from mmseg_cicld.uda.classmix_ema import NonFiniteLossError
 
 MODEL = dict(type='TargetDiffusion', image_size=(8, 16), unet=UNET, momentum=0.9,
              scheduler=dict(type='DDIMScheduler', num_train_timesteps=20, beta_start=0.01, beta_end=0.6))

@@ -1,4 +1,4 @@
-"""One training at a time in a folder, by a lock that ends with its process, however that ends."""
+"""One launch at a time in a folder, by a lock that ends with its process, however that ends."""
 import errno
 import fcntl
 import os
@@ -47,7 +47,7 @@ def _opened(file: Path) -> BinaryIO:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open('ab')
     except OSError as error:
-        raise CheckpointError(file, f'cannot be written ({error.strerror}): give another --work-dir') from error
+        raise CheckpointError(file, f'cannot be written ({error.strerror}): give another folder') from error
 
 
 def _lock(file: Path, descriptor: int) -> None:
@@ -55,7 +55,7 @@ def _lock(file: Path, descriptor: int) -> None:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise CheckpointError(file, f'cannot be locked ({error.strerror}): give a --work-dir on another file '
+            raise CheckpointError(file, f'cannot be locked ({error.strerror}): give a folder on another file '
                                         'system') from error
-        raise CheckpointError(file, f'is held by {file.read_text() or "another process"}, which trains in this folder: '
-                                    'wait for it or stop it, or give another --work-dir') from None
+        raise CheckpointError(file, f'is held by {file.read_text() or "another process"}, which works in this folder: '
+                                    'wait for it or stop it, or give another folder') from None

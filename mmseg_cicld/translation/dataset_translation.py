@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..datasets.class_statistics import IGNORE, count_pixels
+from ..engine.folder_lock import locked_folder
 from .dataset_writer import DatasetWriter
 from .errors import TranslationError
 from .image_diffusion import ImageDiffusion
@@ -46,12 +47,13 @@ def translate_dataset(config: Config | Mapping, output: str | Path, report: Call
 
     Raises:
         TranslationError: If the translation cannot start or go on; the message says why and what to do.
+        CheckpointError: If another launch writes to the folder, or a segmentor cannot be read.
     """
     settings = RunSettings.from_config(config)
     init_default_scope('mmseg')
     source = SourceImages(settings.source)
     writer = DatasetWriter(output, source, settings.labels)
-    with all_processes() as processes:
+    with all_processes() as processes, locked_folder(writer.folder, 'pytorch'):
         if processes.rank == 0:
             writer.open(settings.identity(source))
         processes.wait()
@@ -123,7 +125,16 @@ def _build_translation(settings: RunSettings, classes: int) -> ImageTranslation:
     except ValueError as error:
         raise TranslationError(str(error)) from error
     return ImageTranslation(translator, settings.seed, diffusion.size_multiple, settings.batch_size,
-                            settings.tile_settings, settings.working_size, device())
+                            settings.tile_settings, settings.working_size, _trained_size(diffusion), device())
+
+
+def _trained_size(diffusion: ImageDiffusion) -> tuple[int, int] | None:
+    """Height and width of the training images in pixels, if the UNet's config has them."""
+    size = diffusion.unet.config.sample_size
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    return height * diffusion.stride, width * diffusion.stride
 
 
 def _build_filter(settings: RunSettings, classes: int) -> QualityFilter | None:

@@ -4,6 +4,7 @@ In the output lie the images and labels under the names of the source, and a fol
 
 - ``settings.json``: what was asked for; once an image is finished, nobody can go on who asks for something else,
 - ``records/``: a file for each finished image, written after image and label; gone when all are finished,
+- ``running.lock``: held by the processes of one launch, so that no two write at once,
 - ``images.json``: the records of all images, in order; it is there if and only if all images are finished.
 """
 import errno
@@ -35,12 +36,23 @@ class DatasetWriter:
         root: Output folder.
         source: What is translated.
         labels: How labels that stay as they are get there: ``'symlink'``, ``'hardlink'`` or ``'copy'``.
+
+    Raises:
+        TranslationError: If the folder is that of the source, or holds files that no translation wrote.
     """
 
     def __init__(self, root: str | Path, source: SourceImages, labels: str) -> None:
         self.root, self.source, self.labels = Path(root), source, labels
         self.folder = self.root / FOLDER
         self._finished: dict[str, dict] = {}
+        _refuse_overlap(self.root, Path(source.root))
+        strangers = self.root.is_dir() and any(path.name != FOLDER for path in self.root.iterdir())
+        if strangers and not self._settings.is_file():
+            raise TranslationError(f'{self.root} holds files that no translation wrote: give another --output')
+
+    @property
+    def _settings(self) -> Path:
+        return self.folder / 'settings.json'
 
     def open(self, identity: Mapping) -> None:
         """Makes the output folder, or takes up what is there; for one process, before all others go on.
@@ -49,19 +61,14 @@ class DatasetWriter:
             identity: Plain JSON that tells this translation apart from others.
 
         Raises:
-            TranslationError: If the folder is that of the source, holds other files, or another translation.
+            TranslationError: If the folder holds another translation.
         """
-        _refuse_overlap(self.root, Path(self.source.root))
-        settings = self.folder / 'settings.json'
-        if settings.is_file():
-            if self._has_finished_images():
-                _refuse_other(settings, identity)
-        elif self.root.is_dir() and any(path.name != FOLDER for path in self.root.iterdir()):
-            raise TranslationError(f'{self.root} holds files that no translation wrote: give another --output')
-        with explained(settings):
+        if self._settings.is_file() and self._has_finished_images():
+            _refuse_other(self._settings, identity)
+        with explained(self._settings):
             for path in self.root.rglob('*.part'):  # what a killed process was writing
                 path.unlink()
-            write_bytes(str(settings), (json.dumps(identity, indent=2) + '\n').encode())
+            write_bytes(str(self._settings), (json.dumps(identity, indent=2) + '\n').encode())
 
     def _has_finished_images(self) -> bool:
         records = (path for path in (self.folder / 'records').rglob('*.json'))

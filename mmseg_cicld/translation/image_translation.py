@@ -8,8 +8,10 @@ import torch
 
 from ..datasets.class_statistics import IGNORE
 from ..random_streams import KeyedStreams
+from .errors import TranslationError
 from .tiling import TileGrid, TileSettings
 
+_FARTHEST = 2  # how much larger than in training images may be without being asked for
 Translate = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], torch.Tensor]
 
 
@@ -40,6 +42,7 @@ class ImageTranslation:
         tile: How images are cut; None takes them whole.
         working_size: Height and width at which images are translated; the result gets the size of the image again. None
             takes images as they are.
+        trained_size: Height and width of the images that the diffusion model was trained with, if it is known.
         device: Where ``translate`` works.
     """
 
@@ -49,11 +52,17 @@ class ImageTranslation:
     batch_size: int = 1
     tile: TileSettings | None = None
     working_size: tuple[int, int] | None = None
+    trained_size: tuple[int, int] | None = None
     device: torch.device | str = 'cpu'
 
     def __call__(self, images: Sequence[NamedImage]) -> list[np.ndarray]:
-        """Returns the translated images, uint8 RGB [H, W, 3]; images of one size share batches."""
+        """Returns the translated images, uint8 RGB [H, W, 3]; images of one size share batches.
+
+        Raises:
+            TranslationError: If an image that is taken whole is far larger than the diffusion model knows.
+        """
         working = [resized(image.image_HW3, image.label_HW, self.working_size) for image in images]
+        self._refuse_too_large(images[0].name, working[0][0].shape[:2])
         grids = [TileGrid(*image_HW3.shape[:2], self.tile, self.multiple) for image_HW3, _ in working]
         tiles = [grid.cut(image_HW3) for grid, (image_HW3, _) in zip(grids, working)]
         labels = [grid.cut(label_HW, fill=IGNORE) for grid, (_, label_HW) in zip(grids, working)]
@@ -67,6 +76,16 @@ class ImageTranslation:
                 results[image][part] = result_3hw.transpose(1, 2, 0)
         return [_enlarged(_to_bytes(grid.join(parts)), image.image_HW3.shape[:2])
                 for grid, parts, image in zip(grids, results, images)]
+
+    def _refuse_too_large(self, name: str, size: tuple[int, int]) -> None:
+        if self.tile is not None or self.trained_size is None:
+            return
+        if any(length > _FARTHEST * trained for length, trained in zip(size, self.trained_size)):
+            raise TranslationError(
+                f'{name} has {size[0]} x {size[1]} pixels (height x width), the diffusion model was trained with '
+                f'{self.trained_size[0]} x {self.trained_size[1]}: set tile=dict(size={self.trained_size}, '
+                'overlap=PIXELS) to cut images, or working_size=(HEIGHT, WIDTH) to shrink them. A tile of another size '
+                'is taken as it is')
 
     def _batches(self, grids: Sequence[TileGrid]) -> Iterator[list[tuple[int, int]]]:
         """Groups pairs (image, tile) of equal tile size."""

@@ -1,10 +1,13 @@
 """What the processes of one translation tell each other: that they have come this far, and what they have counted."""
 import datetime
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch.distributed as dist
+
+from .errors import TranslationError
 
 _PATIENCE = datetime.timedelta(days=30)  # shares of the work can take very different times
 
@@ -35,8 +38,15 @@ class Processes:
 
 @contextmanager
 def all_processes() -> Iterator[Processes]:
-    """Joins all processes of ``torch.distributed``, on the CPU and with patience."""
+    """Joins all processes of ``torch.distributed``, on the CPU and with patience.
+
+    Raises:
+        TranslationError: If torchrun has started several processes that do not know of each other.
+    """
     if not dist.is_initialized():
+        if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+            raise TranslationError(f'torchrun has started {os.environ["WORLD_SIZE"]} processes, each of which would do '
+                                   'all the work: add --launcher pytorch')
         yield Processes(None)
         return
     group = dist.new_group(backend='gloo', timeout=_PATIENCE)

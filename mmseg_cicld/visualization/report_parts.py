@@ -32,8 +32,11 @@ def write_page(path: str | Path, title: str, body: Sequence[str]) -> None:
             f'<style>{STYLE}</style>\n</head>\n<body>\n<main>\n' + '\n'.join(body) +
             '\n</main>\n</body>\n</html>\n')
     temporary = Path(path).with_name(Path(path).name + '.tmp')
-    temporary.write_text(page, encoding='utf-8')
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(page, encoding='utf-8')
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def number_cards(cards: Sequence[tuple[str, str, str]]) -> str:

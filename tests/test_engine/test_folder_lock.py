@@ -36,7 +36,7 @@ def holder(tmp_path):
 
 
 def test_a_second_owner_is_told_who_the_first_is(holder, tmp_path):
-    with pytest.raises(CheckpointError, match=rf'held by process {holder.pid} on .* give another --work-dir'):
+    with pytest.raises(CheckpointError, match=rf'held by process {holder.pid} on .* give another folder'):
         with locked_folder(tmp_path / 'folder'):
             pytest.fail('two owners')
     with locked_folder(tmp_path / 'another'):

@@ -1,7 +1,9 @@
 """A translated dataset takes the place of its source, whatever happens while it is made."""
 import errno
 import json
+import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ from tiny_translation import CLASSES, SIZE, contents, write_config, write_segmen
 from mmseg_cicld.datasets import DataFileError, DrawKey, UDADataset
 from mmseg_cicld.datasets.file_reading import read_image, read_label
 from mmseg_cicld.engine import CheckpointError
+from mmseg_cicld.engine.folder_lock import locked_folder
 from mmseg_cicld.translation import TranslationError, translate_dataset
 from mmseg_cicld.translation.progress import Progress
 
@@ -73,6 +76,18 @@ def test_tiles_sizes_and_number_formats_change_what_is_written(tmp_path, changes
     plain, other = (images(translate(config | more, tmp_path / name)) for name, more in (('a', {}), ('b', changes)))
     assert all(plain[name] != other[name] for name in plain)
     assert read_image(str(tmp_path / 'b/images/town/000.png')).shape == (*SIZE, 3)
+
+
+def test_images_far_larger_than_the_model_knows_are_refused(tmp_path):
+    config = write_config(tmp_path, count=1)
+    model = tiny_diffusion()
+    model.unet.register_to_config(sample_size=(6, 16))
+    model.save_folder(tmp_path / 'diffusion')
+    with pytest.raises(TranslationError, match=r'000.png has 16 x 24 pixels .* trained with 6 x 16: set tile=dict'):
+        translate(config, tmp_path / 'out')
+    translate(config | dict(working_size=(12, 24)), tmp_path / 'shrunk')
+    translate(config | dict(tile=dict(size=(6, 16), overlap=2)), tmp_path / 'cut')
+    translate(config | dict(tile=dict(size=SIZE, overlap=0)), tmp_path / 'asked for')
 
 
 def test_guide_and_latents_are_used(tmp_path):
@@ -211,6 +226,31 @@ def test_folders_that_are_not_for_this_are_refused(tmp_path):
     (out / 'labels/town/zebra.png').write_bytes((out / 'labels/town/000.png').read_bytes())
     with pytest.raises(TranslationError, match='finds 2 images, but 1 were written: .*zebra'):
         translate(config, out)
+
+
+def test_two_launches_cannot_write_at_once(tmp_path, monkeypatch):
+    config, out = write_config(tmp_path, count=1), tmp_path / 'out'
+    fork = multiprocessing.get_context('fork')
+    held = fork.SimpleQueue()
+    holder = fork.Process(target=hold, args=(out / 'translation', held))
+    holder.start()
+    held.get()
+    with pytest.raises(CheckpointError, match=f'running.lock: is held by process {holder.pid} on '):
+        translate(config, out)
+    holder.kill()
+    holder.join()
+    assert contents(out) == {}
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(TranslationError, match='torchrun has started 2 processes.*add --launcher pytorch'):
+        translate(config, out)
+    monkeypatch.undo()
+    translate(config, out)
+
+
+def hold(folder: Path, held) -> None:
+    with locked_folder(folder):
+        held.put(True)
+        time.sleep(60)
 
 
 @pytest.mark.parametrize('change, match', [

@@ -113,8 +113,10 @@ def _starts(state: Mapping[str, Tensor]) -> str:
 
 
 def _drop_initialisation(part: dict) -> None:
-    for key in ('init_cfg', 'pretrained'):
+    for key in ('init_cfg', 'pretrained', 'checkpoint_path'):
         part.pop(key, None)
+    if part.get('type') == 'TIMMBackbone':  # which downloads weights unless it is told not to
+        part['pretrained'] = False
     for value in part.values():
         if isinstance(value, dict):
             _drop_initialisation(value)

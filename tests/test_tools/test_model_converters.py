@@ -12,6 +12,7 @@ from mmseg.apis import MMSegInferencer, inference_model, init_model
 from mmseg.registry import MODELS
 from safetensors.torch import load_file
 
+from mmseg_cicld.engine.exporting import plain_config
 from mmseg_cicld.models.checkpoint_names import ours_to_reference
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,13 @@ HEADS = dict(
 HEADS['mic'] = HEADS['daformer'].replace('channels=16,', 'channels=16, attention_embed_dim=16,')
 METHODS = dict.fromkeys(['daformer', 'segformer'], 'daformer/daformer_mit-b5_1xb2-40k_gta2cityscapes-512x512')
 METHODS['mic'] = 'mic/mic-hrda_mit-b5_1xb2-40k_gta2cityscapes-1024x1024'
+DIDA = '''
+_base_ = ['{root}/configs/dida/dida-daformer_r101-dlv2_1xb2-40k_gta2cityscapes-512x512.py']
+model = dict(segmentor=dict(
+    data_preprocessor=dict(size=(64, 64)),
+    backbone=dict(depth=50, base_channels=4, stem_channels=4, init_cfg=None),
+    decode_head=dict(in_channels=128)))
+'''
 OPTIONS = dict(mic='hr_crop_size=(32, 32),')
 
 
@@ -44,8 +52,10 @@ def environment() -> dict[str, str]:
 
 def training(folder: Path, head: str):
     """Writes config and checkpoint of a training with a tiny network; returns both and the model."""
+    text = DIDA if head == 'dida' else TINY.format(root='{root}', method=METHODS[head], head=HEADS[head],
+                                                   options=OPTIONS.get(head, ''))
     config_file = folder / f'{head}.py'
-    config_file.write_text(TINY.format(root=ROOT, method=METHODS[head], head=HEADS[head], options=OPTIONS.get(head, '')))
+    config_file.write_text(text.replace('{root}', str(ROOT)))
     config = Config.fromfile(config_file)
     init_default_scope('mmseg')
     torch.manual_seed(0)
@@ -81,6 +91,27 @@ def test_export_runs_in_stock_mmseg(tmp_path, head, network):
     torch.testing.assert_close(plain(images), trained(images), rtol=2e-3, atol=2e-3)
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     assert inference_model(plain, image).pred_sem_seg.data.shape == (1, 64, 96)
+
+
+def test_what_dida_adds_to_training_is_left_out_and_predictions_are_bitwise_the_students(tmp_path):
+    config_file, checkpoint, model = training(tmp_path, 'dida')
+    names = {name.split('.')[2] for name in model.state_dict() if name.startswith('objectives.2.')}
+    assert names >= {'shift_encoder', 'reconstruction_head'}
+    done = run('export_segmentor.py', config_file, checkpoint, tmp_path / 'out')
+    assert done.returncode == 0, done.stderr
+    assert set(load_file(tmp_path / 'out/segmentor.safetensors')) == set(model.student.state_dict())
+    plain = init_model(str(tmp_path / 'out/segmentor.py'), str(tmp_path / 'out/segmentor.pth'), device='cpu')
+    assert type(plain).__name__ == 'EncoderDecoder'
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(plain(images), model.student(images))
+
+
+def test_export_of_a_timm_backbone_downloads_nothing():
+    config = Config(dict(model=dict(type='EncoderDecoder', decode_head=dict(type='FCNHead'), backbone=dict(
+        type='TIMMBackbone', model_name='vit_tiny_patch16_224', pretrained=True, checkpoint_path='weights.pth'))))
+    assert plain_config(config).model.backbone == dict(
+        type='TIMMBackbone', model_name='vit_tiny_patch16_224', pretrained=False)
 
 
 def test_export_runs_in_the_inferencer(tmp_path):

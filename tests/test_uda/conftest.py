@@ -19,6 +19,12 @@ RESNET = dict(type='ResNetV1c', depth=18, stem_channels=8, base_channels=8, num_
               dilations=(1, 1, 1, 1), strides=(1, 2, 2, 2), norm_cfg=NORM, norm_eval=False, style='pytorch')
 HEAD = dict(channels=16, num_classes=19, norm_cfg=NORM, align_corners=False, dropout_ratio=0.1,
             loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0))
+# timm's ViT comes with mmseg too; a neck makes levels of four strides of it.
+VIT = dict(type='VisionTransformer', img_size=(64, 64), embed_dims=16, num_layers=4, num_heads=2, out_indices=(0, 1, 2, 3),
+           norm_cfg=dict(type='LN', eps=1e-6), interpolate_mode='bicubic')
+TIMM_VIT = dict(type='TIMMBackbone', model_name='vit_tiny_patch16_224', pretrained=False, img_size=64, depth=4,
+                embed_dim=16, num_heads=2, out_indices=(0, 1, 2, 3), dynamic_img_size=True)
+PYRAMID = dict(type='Feature2Pyramid', embed_dim=16, rescales=[4, 2, 1, 0.5], norm_cfg=NORM)
 FCN = dict(HEAD, type='FCNHead', in_channels=32, in_index=2, num_convs=1, concat_input=False)
 
 HEADS = dict(
@@ -27,6 +33,8 @@ HEADS = dict(
                                 dilations=(1, 2), c1_in_channels=8, c1_channels=4), None),
     upernet=(RESNET, dict(HEAD, type='UPerHead', in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3],
                           pool_scales=(1, 2)), None),
+    vit=(VIT, dict(HEAD, type='SegformerHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3]), None),
+    timm_vit=(TIMM_VIT, dict(HEAD, type='SegformerHead', in_channels=[16] * 4, in_index=[0, 1, 2, 3]), None),
     auxiliary=(RESNET, dict(FCN, in_channels=64, in_index=3), [FCN, dict(FCN, in_channels=16, in_index=1)]))
 
 
@@ -37,8 +45,12 @@ def segmentor():
     def build(name: str = 'segformer', **head) -> dict:
         backbone, decode_head, auxiliary_head = copy.deepcopy(HEADS[name])
         decode_head.update(head)
-        return dict(type='EncoderDecoder', data_preprocessor=copy.deepcopy(PREPROCESSOR), backbone=backbone,
-                    decode_head=decode_head, auxiliary_head=auxiliary_head, train_cfg=dict(), test_cfg=dict(mode='whole'))
+        config = dict(type='EncoderDecoder', data_preprocessor=copy.deepcopy(PREPROCESSOR), backbone=backbone,
+                      decode_head=decode_head, auxiliary_head=auxiliary_head, train_cfg=dict(),
+                      test_cfg=dict(mode='whole'))
+        if 'vit' in name:
+            config['neck'] = copy.deepcopy(PYRAMID)
+        return config
 
     return build
 

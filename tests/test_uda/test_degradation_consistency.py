@@ -1,5 +1,6 @@
 """Degradation consistency: supervision of each domain, draws, losses, gradients of each variant, every host method."""
 import copy
+import importlib.util
 
 import pytest
 import torch
@@ -75,7 +76,14 @@ def test_goes_on_top_of_every_method(segmentor, batch, host):
     assert float(log['loss']) == pytest.approx(sum(losses))
 
 
-@pytest.mark.parametrize('name', ['segformer', 'deeplabv3plus', 'upernet', 'auxiliary'])
+def has_timm() -> bool:
+    """Whether timm can be imported, for which it needs torchvision."""
+    return importlib.util.find_spec('timm') is not None and importlib.util.find_spec('torchvision') is not None
+
+
+@pytest.mark.parametrize('name', [
+    'segformer', 'deeplabv3plus', 'upernet', 'auxiliary', 'vit',
+    pytest.param('timm_vit', marks=pytest.mark.skipif(not has_timm(), reason='needs timm and torchvision'))])
 @pytest.mark.parametrize('variant', VARIANTS[1::3] + VARIANTS[2:3])
 def test_fits_every_segmentor(segmentor, batch, name, variant):
     shift_encoder, reconstruction = variant

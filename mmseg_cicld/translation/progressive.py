@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
+from torch import Tensor
 
 from ..engine.checkpoint_reading import read_checkpoint
 from ..engine.checkpoint_writing import write_atomically, write_checkpoint
@@ -105,6 +106,7 @@ def translate_progressively(config: Config, work_dir: str | Path, launcher: str 
         raise TranslationError('progressive translation needs a guide: set segmentor=dict(config=FILE, checkpoint=FILE) '
                                'and guidance')
     segmentor, hand_over, finished = dict(config.segmentor), settings.hand_over, []
+    _check_beforehand(settings, segmentor)
     for number, each in enumerate(settings.rounds, start=1):
         folder = work_dir / f'round_{number}'
         dataset = translate_dataset(_translation(config, each, segmentor), folder / 'dataset')
@@ -153,13 +155,26 @@ def _translation(config: Config, each: Round, segmentor: dict) -> Config:
     return config
 
 
-def _handed_over(segmentor: Mapping[str, str], hand_over: Mapping[str, str], folder: Path) -> Path:
-    """Writes the weights of a segmentor as a training can load them, and returns the file."""
-    file = folder / 'start.pth'
+def _check_beforehand(settings: ProgressiveSettings, segmentor: Mapping[str, str]) -> None:
+    """Raises now what a fine-tuning would raise hours later."""
+    for each in settings.rounds:
+        if each.iterations:
+            fine_tuning(settings, each, Path(), Path())
+    if settings.rounds[0].iterations:
+        _weights(segmentor, settings.hand_over)
+
+
+def _weights(segmentor: Mapping[str, str], hand_over: Mapping[str, str]) -> dict[str, Tensor]:
     state = renamed_weights(read_checkpoint(segmentor['checkpoint'])['state_dict'], hand_over)
     if not state:
         raise TranslationError(f'{segmentor["checkpoint"]} has no weights that begin with {list(hand_over)}: set '
                                "progressive.hand_over, {'': 'student.'} for a plain checkpoint of mmseg")
+    return state
+
+
+def _handed_over(segmentor: Mapping[str, str], hand_over: Mapping[str, str], folder: Path) -> Path:
+    """Writes the weights of a segmentor as a training can load them, and returns the file."""
+    file, state = folder / 'start.pth', _weights(segmentor, hand_over)
     if is_main_process():
         write_checkpoint(dict(state_dict=state), file)
     barrier()
@@ -169,6 +184,7 @@ def _handed_over(segmentor: Mapping[str, str], hand_over: Mapping[str, str], fol
 def _fine_tune(training: Config, folder: Path, number: int, launcher: str) -> dict[str, str]:
     """Trains (or goes on, or finds it done) and returns the segmentor that came out."""
     training.setdefault('runner_type', 'AdaptationRunner')
+    training.experiment_name = f'{folder}/training_{number}'  # mmengine's own has the second in it, no more
     file = folder / f'training_{number}.py'
     if is_main_process():
         training.dump(file)

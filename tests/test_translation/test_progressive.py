@@ -1,0 +1,111 @@
+"""Rounds of translation and fine-tuning."""
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from tiny_progressive import write_progressive
+from tiny_translation import contents
+
+from mmseg_cicld.engine import read_checkpoint
+from mmseg_cicld.translation import TranslationError
+from mmseg_cicld.translation.progressive import ProgressiveSettings, Round, fine_tuning, translate_progressively
+
+ROUNDS = [dict(level=0.2, iterations=2), dict(level=0.4, iterations=2, options={'translation.steps': 3}),
+          dict(level=0.6, iterations=0)]
+
+
+def results(root: Path) -> dict[str, bytes]:
+    """What the rounds made: images, and weights of the segmentors."""
+    images = {name: data for name, data in contents(root).items() if '/images/' in name}
+    weights = {path.relative_to(root).as_posix(): read_checkpoint(path)['state_dict']
+               for path in sorted(root.rglob('iter_2.pth'))}
+    return images | {f'{file}:{name}': value.numpy().tobytes() for file, state in weights.items()
+                     for name, value in state.items()}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    write_progressive(tmp_path, ROUNDS).dump(tmp_path / 'rounds.py')
+    return tmp_path
+
+
+def test_each_round_is_guided_by_the_segmentor_of_the_one_before(folder):
+    config = Config.fromfile(folder / 'rounds.py')
+    assert translate_progressively(config, folder / 'out') == folder / 'out/round_3/dataset'
+    rounds = json.loads((folder / 'out/rounds.json').read_text())
+    assert [each['level'] for each in rounds] == [0.2, 0.4, 0.6]
+    trained = [folder / f'out/round_{k}/training_{k}/iter_2.pth' for k in (1, 2)]
+    assert [each['segmentor']['checkpoint'] for each in rounds] == [str(trained[0]), str(trained[1]), str(trained[1])]
+    started = read_checkpoint(folder / 'out/round_1/start.pth')['state_dict']
+    guide = torch.load(config.segmentor.checkpoint, weights_only=True)['state_dict']
+    assert {name: value.tolist() for name, value in started.items()} == {
+        f'student.{name}': value.tolist() for name, value in guide.items()}
+    again = read_checkpoint(folder / 'out/round_2/start.pth')['state_dict']
+    assert all(value.equal(read_checkpoint(trained[0])['state_dict'][name]) for name, value in again.items())
+    # The weights move, so the rounds are guided by different segmentors.
+    assert not again['student.decode_head.conv_seg.weight'].equal(started['student.decode_head.conv_seg.weight'])
+    recorded = json.loads((folder / 'out/round_2/dataset/translation/settings.json').read_text())
+    assert not (folder / 'out/round_3/training_3').exists()
+    assert (recorded['translation']['level'], recorded['translation']['steps']) == (0.4, 3)
+
+
+def test_stopped_between_and_within_rounds_ends_the_same(folder):
+    config = Config.fromfile(folder / 'rounds.py')
+    translate_progressively(config, folder / 'straight')
+    for rounds in (ROUNDS[:1], ROUNDS[:2]):
+        part = Config.fromfile(folder / 'rounds.py')
+        part.progressive.rounds = rounds
+        translate_progressively(part, folder / 'stopped')
+    kept = (folder / 'stopped/round_1/training_1/iter_2.pth').stat().st_mtime_ns
+    # As if the second round had been stopped in its translation.
+    shutil.rmtree(folder / 'stopped/round_2/training_2')
+    (folder / 'stopped/round_2/stages.json').unlink()
+    next((folder / 'stopped/round_2/dataset/images').rglob('*.png')).unlink()
+    for record in (folder / 'stopped/round_2/dataset/translation/records').rglob('*.json'):
+        record.unlink()
+    translate_progressively(config, folder / 'stopped')
+    straight, stopped = results(folder / 'straight'), results(folder / 'stopped')
+    assert straight.keys() == stopped.keys() and len(straight) > 15
+    assert {name for name in straight if straight[name] != stopped[name]} == set()
+    assert (folder / 'stopped/round_1/training_1/iter_2.pth').stat().st_mtime_ns == kept
+
+
+def test_fine_tuning_has_the_length_of_the_round_and_reads_its_images(folder):
+    settings = ProgressiveSettings.from_config(Config.fromfile(folder / 'rounds.py'))
+    config = fine_tuning(settings, Round(0.3, 20), Path('translated'), Path('start.pth'))
+    assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == (20, 20)
+    assert [scheduler.end for scheduler in config.param_scheduler] == [1, 20]
+    assert config.train_dataloader.dataset.translated == dict(data_root='translated', share=1.0)
+    assert config.load_from == 'start.pth'
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'rounds': []}, 'levels \\[\\]: give at least one'),
+    ({'rounds': [dict(level=0.5, iterations=1), dict(level=0.2, iterations=1)]}, r'\[0.5, 0.2\]'),
+    ({'rounds': [dict(level=0.2, iterations=0), dict(level=0.5, iterations=1)]}, 'in the last round also 0'),
+    ({'rounds': [dict(levels=0.2, iterations=0)]}, "'levels'"),
+    ({'train': 'x.py'}, "'train'"),
+    ({'hand_over': {'student.': 'student.'}}, 'no weights that begin with'),
+])
+def test_wrong_configs_are_named(folder, changes, message):
+    config = Config.fromfile(folder / 'rounds.py')
+    config.progressive = dict(config.progressive.to_dict(), **changes)
+    with pytest.raises(TranslationError, match=message):
+        translate_progressively(config, folder / 'out')
+
+
+def test_a_schedule_that_begins_too_late_is_named(folder):
+    config = Config.fromfile(folder / 'rounds.py')
+    config.progressive.options = {'param_scheduler.1.begin': 10}
+    with pytest.raises(TranslationError, match='begins at iteration 10, but the round has iterations=2'):
+        translate_progressively(config, folder / 'out')
+
+
+def test_a_guide_is_needed(folder):
+    config = Config.fromfile(folder / 'rounds.py')
+    config.segmentor = config.guidance = None
+    with pytest.raises(TranslationError, match='needs a guide'):
+        translate_progressively(config, folder / 'out')

@@ -1,0 +1,17 @@
+# SGG on the street set: the source images are translated by the target's diffusion model, guided by their labels.
+# python tools/train.py configs/street/target-diffusion_street.py
+# python tools/translate_dataset.py configs/street/sgg_translation.py --output work_dirs/translated_street
+_base_ = ['../_base_/datasets/street.py']
+
+source = {{_base_.source_train}}
+diffusion = 'work_dirs/target-diffusion_street/diffusion'
+segmentor = dict(
+    config='configs/quickstart/source_only_street.py',
+    checkpoint='work_dirs/quickstart/source_only_street/iter_800.pth')
+translation = dict(level=0.3, steps=10)
+guidance = dict(local_scale=1.0, global_scale=1.0, order='alternate')
+batch_size = 4
+# The adapted network of the quick start neither guides nor filters: it judges, and describes images for the distance.
+judge = dict(
+    config='configs/quickstart/adapt_street.py', checkpoint='work_dirs/quickstart/adapt_street/iter_800.pth')
+report = dict(segmentor=judge, features=judge, target={{_base_.target_train}}, rows=8)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import TranslationError
+
 
 @dataclass
 class FeatureMoments:
@@ -38,10 +40,11 @@ class FeatureMoments:
         """Returns mean [D] and unbiased covariance [D, D].
 
         Raises:
-            ValueError: If there are fewer than two vectors.
+            TranslationError: If there are fewer than two vectors.
         """
         if self.count < 2:
-            raise ValueError(f'{self.count} images: a Frechet distance needs at least 2 on each side')
+            raise TranslationError(f'report.features: {self.count} images, but a Frechet distance needs at least 2 of the '
+                                   'source, translated and target images each. Set report.features=None')
         mean_D = self.sum_D / self.count
         return mean_D, (self.products_DD - self.count * np.outer(mean_D, mean_D)) / (self.count - 1)
 

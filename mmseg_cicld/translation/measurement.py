@@ -1,5 +1,5 @@
 """Compares a translated dataset with its source: label agreement, and distance to the target domain."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from .errors import TranslationError
 from .frechet import FeatureMoments, frechet_distance
 from .image_translation import resized
 from .label_agreement import Agreement, load_segmentor, pooled_features, predict
+from .progress import Progress
 from .source_images import SourceFile, SourceImage, SourceImages
 
 FEATURE_KEYS = ('config', 'checkpoint', 'size')
@@ -124,7 +125,7 @@ class Instruments:
 
 
 def measure(files: Sequence[SourceFile], source: SourceImages, output: Path, working_size: tuple[int, int] | None,
-            instruments: Instruments, share: slice) -> Measurement:
+            instruments: Instruments, share: slice, report: Callable[[str], None]) -> Measurement:
     """Measures a share of all images.
 
     Args:
@@ -134,6 +135,7 @@ def measure(files: Sequence[SourceFile], source: SourceImages, output: Path, wor
         working_size: Height and width at which the segmentor sees images, as they were translated.
         instruments: What measures.
         share: Which of the files, and of the target images, this process looks at.
+        report: Takes lines about the progress.
 
     Returns:
         Counts, to be merged with those of other processes.
@@ -141,6 +143,7 @@ def measure(files: Sequence[SourceFile], source: SourceImages, output: Path, wor
     result = Measurement(*(Agreement.of_classes(len(source.classes)) for _ in range(3)))
     if instruments.segmentor is None and instruments.features is None:
         return result
+    progress = Progress(len(files[share]), 'measured', report)
     for file in files[share]:
         before, after = source.read(file), source.read(file.at(output))
         if instruments.segmentor is not None:
@@ -148,6 +151,7 @@ def measure(files: Sequence[SourceFile], source: SourceImages, output: Path, wor
         if instruments.features is not None:
             instruments.describe(before.image_HW3, result.features['source'])
             instruments.describe(after.image_HW3, result.features['translated'])
+        progress.add(1)
     for path in instruments.target_files[share]:
         image_HW3 = np.ascontiguousarray(read_image(path)[..., ::-1])
         instruments.describe(image_HW3, result.features['target'])

@@ -59,7 +59,9 @@ class Reporter:
         kept = [file for file, record in zip(self.source.files, records, strict=True) if not record['dropped']]
         share = slice(processes.rank, None, processes.count)
         size = self.settings.working_size
-        total, *parts = processes.gather(measure(kept, self.source, self.writer.root, size, self.instruments, share))
+        own = measure(kept, self.source, self.writer.root, size, self.instruments, share,
+                      report if processes.rank == 0 else _silent)
+        total, *parts = processes.gather(own)
         if processes.rank > 0:
             return
         for part in parts:
@@ -94,10 +96,14 @@ def write_translation_page(path: Path, summary: Mapping, rows: Sequence[ImageRow
             f'<h1>{images["written"]} of {images["source"]} source images, translated</h1>', _numbers(summary)]
     if 'label_agreement' in summary:
         body.append(_agreement(summary['label_agreement'], colors, guide_measures))
-    body.append(picture_section('Before and after', 'Black in labels: ignored. Labels that a quality filter took away '
-                                'are black in the label of the translated image.', rows, colors))
+    body.append(picture_section('Before and after', 'Black in labels: ignored. The filtered label is what was written: '
+                                'black where the quality filter took the label away.', rows, colors))
     body.append(table_section('What was measured', _tables(summary)))
     write_page(path, 'Image translation', body)
+
+
+def _silent(line: str) -> None:
+    """One process speaks for all, whose shares are alike."""
 
 
 def _asked_before(path: Path) -> dict | None:
@@ -119,7 +125,8 @@ def _numbers(summary: Mapping) -> str:
                  for css, name in (('source', 'before'), ('adapted', 'after'))]
     if 'frechet_distance' in summary:
         distance = summary['frechet_distance']
-        cards += [(css, f'{distance[name]:.4g}', f'Frechet distance to the target, {name}')
+        count = min(distance['images'].values())
+        cards += [(css, f'{distance[name]:.4g}', f'Frechet distance to the target, {name} ({count} images)')
                   for css, name in (('source', 'before'), ('adapted', 'after'))]
     return number_cards([*cards, ('loss', f'{100 * summary["masked_share"]:.1f}', 'of labelled pixels masked (%)')])
 
@@ -146,8 +153,9 @@ def _tables(summary: Mapping) -> dict[str, dict]:
             f'{titles[part]}: mIoU (%)': 100 * numbers['mean_iou']})
     if 'frechet_distance' in summary:
         distance = summary['frechet_distance']
-        tables['Frechet distance'] = {f'{titles[part]} to target': distance[part] for part in ('before', 'after')} | {
-            f'images: {name}': count for name, count in distance['images'].items()}
+        tables['Frechet distance'] = {
+            f'Frechet distance, {titles[part]} to target': distance[part] for part in ('before', 'after')}
+        tables['Frechet distance'] |= {f'images: {name}': count for name, count in distance['images'].items()}
     return tables
 
 
@@ -164,7 +172,7 @@ def _rows(files: Sequence[SourceFile], source: SourceImages, output: Path, worki
         pictures = {'source': before.image_HW3, 'translated': after.image_HW3,
                     'label': colorize(before.label_HW, source.palette)}
         if (before.label_HW != after.label_HW).any():
-            pictures['label of the translated image'] = colorize(after.label_HW, source.palette)
+            pictures['filtered label'] = colorize(after.label_HW, source.palette)
         if instruments.segmentor is not None:
             for name, image in (('source', before), ('translated', after)):
                 seen_HW3, _ = resized(image.image_HW3, image.label_HW, working_size)

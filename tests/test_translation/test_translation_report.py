@@ -60,14 +60,15 @@ def test_numbers_are_those_of_the_files(config, tmp_path):
 def test_report_is_made_once_and_again_for_other_questions(config, tmp_path):
     out, lines = tmp_path / 'out', []
     translate_dataset(config, out, report=lines.append)
-    assert lines[0].startswith('translated: 3 of 3 images') and lines[1].startswith('report: ')
+    assert [line.split(':')[0] for line in lines] == ['translated', 'measured', 'report']
+    assert lines[1].startswith('measured: 3 of 3 images')
     report, image = out / 'translation/report.json', out / 'images/town/000.png'
     times = [path.stat().st_mtime_ns for path in (report, image)]
     translate_dataset(config, out, report=lines.append)
-    assert [path.stat().st_mtime_ns for path in (report, image)] == times and len(lines) == 2
+    assert [path.stat().st_mtime_ns for path in (report, image)] == times and len(lines) == 3
     config['report'] = dict(rows=1)
     translate_dataset(config, out, report=lines.append)
-    assert len(lines) == 3 and image.stat().st_mtime_ns == times[1]
+    assert len(lines) == 4 and image.stat().st_mtime_ns == times[1]
     assert json.loads(report.read_text()).keys() == {'asked', 'images', 'labelled_pixels', 'masked_pixels',
                                                      'masked_share'}
     assert (out / 'translation/report.html').read_text().count('<img') == 4

@@ -1,0 +1,50 @@
+"""A latent diffusion head with any scheduler of diffusers."""
+import numpy as np
+import pytest
+import torch
+from tiny_latent_head import build, features, samples
+
+from mmseg_cicld.models.diffusion.diffusers_schedulers import available_schedulers, build_scheduler
+from mmseg_cicld.models.diffusion.noising import Noising
+from mmseg_cicld.models.diffusion.sampling import ReverseProcess
+
+
+@pytest.mark.parametrize('name', available_schedulers())
+@pytest.mark.parametrize('start', [299, 999])
+def test_every_scheduler_finds_the_latent_with_the_true_noise(name, start):
+    scheduler = build_scheduler(dict(type=name))
+    noising = Noising(scheduler)
+    clean, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    times_seen = []
+
+    def oracle(noisy, times):
+        times_seen.append(float(times[0]))
+        if noising.prediction_type == 'flow':
+            return (noisy - clean) / (times[0] / 1000)
+        share = torch.from_numpy(np.interp(float(times[0]), range(1000), noising.signal_T.numpy())[None])
+        return ((noisy - share * clean) / (1 - share**2).sqrt()).float()
+
+    *_, found = ReverseProcess(scheduler, 5, start).latents(oracle, clean, noise, seed=0)
+    assert times_seen[0] in (start, start + 1)  # the noisiest, in flow matching's count
+    assert times_seen[-1] < (start + 1) / 3
+    torch.testing.assert_close(found, clean, atol=0.15, rtol=0)  # some end one training timestep before the latent
+
+
+def test_timesteps_are_trailing_unless_told_otherwise():
+    assert build_scheduler(dict(type='DDIMScheduler')).config.timestep_spacing == 'trailing'
+    assert build_scheduler(dict(type='DDIMScheduler', timestep_spacing='leading')).config.timestep_spacing == 'leading'
+
+
+def test_unknown_scheduler_is_told_what_exists():
+    with pytest.raises(ValueError, match="type is 'DDIM'; diffusers .* has these.*DDIMScheduler.*LCMScheduler"):
+        build(scheduler=dict(type='DDIM'))
+    with pytest.raises(ValueError, match='DDIMScheduler takes no betas; it takes .*beta_end'):
+        build(scheduler=dict(type='DDIMScheduler', betas=1))
+
+
+@pytest.mark.parametrize('scheduler', ['DDPMScheduler', 'LCMScheduler', 'EulerAncestralDiscreteScheduler',
+                                       'FlowMatchEulerDiscreteScheduler', 'DPMSolverMultistepScheduler'])
+def test_predicts_and_trains_with_any_scheduler(scheduler):
+    head = build(scheduler=dict(type=scheduler), inference=dict(steps=2))
+    assert head(features()).isfinite().all()
+    assert sum(value for key, value in head.loss(features(), samples(), None).items() if 'loss' in key).isfinite()

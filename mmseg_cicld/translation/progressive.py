@@ -136,8 +136,8 @@ def fine_tuning(settings: ProgressiveSettings, each: Round, dataset: Path, start
     config.merge_from_dict(dict(settings.options))
     before = config.train_cfg.max_iters
     for scheduler in config.get('param_scheduler') or ():
-        if scheduler.get('end') == before:
-            scheduler.end = length
+        if scheduler.get('end', 0) >= before:  # the published ones end one iteration after the training
+            scheduler.end += length - before
         if scheduler.get('begin', 0) >= length:
             raise TranslationError(f'a schedule of {settings.training} begins at iteration {scheduler.begin}, but the '
                                    f'round has iterations={length}: shorten it by progressive.options, such as '

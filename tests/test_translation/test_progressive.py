@@ -1,4 +1,5 @@
 """Rounds of translation and fine-tuning."""
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -78,6 +79,8 @@ def test_fine_tuning_has_the_length_of_the_round_and_reads_its_images(folder):
     config = fine_tuning(settings, Round(0.3, 20), Path('translated'), Path('start.pth'))
     assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == (20, 20)
     assert [scheduler.end for scheduler in config.param_scheduler] == [1, 20]
+    later = dataclasses.replace(settings, options={'param_scheduler.1.end': 51})
+    assert fine_tuning(later, Round(0.3, 20), Path(), Path()).param_scheduler[1].end == 21
     assert config.train_dataloader.dataset.translated == dict(data_root='translated', share=1.0)
     assert config.load_from == 'start.pth'
 

@@ -78,7 +78,7 @@ class SemanticGuidance:
 
         Args:
             step: Step of the reverse process, counted from 0.
-            loss_BHW: Loss of each pixel with its graph; images do not see each other.
+            loss_BHW: Loss of each pixel with its graph, 0 where it is ignored; images do not see each other.
             labels_BHW: int64 class ids, 255 = ignore.
             variable_BChw: What the loss is differentiated by, a leaf of its graph.
             factor: The gradient is multiplied by it before it is normalised.
@@ -130,7 +130,6 @@ class SemanticGuidance:
         if self.normalise == 'pixels':
             labelled_BR = sizes_BR[:, :IGNORE_INDEX]
             weights_BR = weights_BR * (labelled_BR.sum(1) / (labelled_BR > 0).sum(1).clamp(min=1))[:, None]
-        weights_BR[:, IGNORE_INDEX] = 0
         return weights_BR.gather(1, regions_BHW.flatten(1)).view(regions_BHW.shape)
 
 

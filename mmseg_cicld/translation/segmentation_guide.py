@@ -27,7 +27,7 @@ class SegmentationGuide(nn.Module):
         super().__init__()
         if not getattr(segmentor.data_preprocessor, '_enable_normalize', False):
             raise ValueError('the guiding segmentor has no mean and std, so how it wants its images is unknown: set '
-                             "model.data_preprocessor=dict(type='SegDataPreProcessor', mean=..., std=...) in its config")
+                             "model.data_preprocessor=dict(type='SegDataPreProcessor', mean=..., std=...)")
         self.num_classes = num_classes(segmentor)
         heads = segmentor.decode_head
         outputs = (heads[-1] if isinstance(heads, nn.ModuleList) else heads).out_channels

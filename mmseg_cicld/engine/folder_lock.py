@@ -36,18 +36,24 @@ def locked_folder(folder: str | Path, launcher: str = 'none') -> Iterator[None]:
     file = Path(folder) / LOCK
     with _opened(file) as stream:
         _lock(file, stream.fileno())
-        stream.truncate(0)
-        stream.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
-        stream.flush()
+        _sign(file, stream)
         yield  # closing the file unlocks it
 
 
 def _opened(file: Path) -> BinaryIO:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        return file.open('ab')
+        return file.open('ab', buffering=0)  # what a full disk has refused is not tried again when it is closed
     except OSError as error:
         raise CheckpointError(file, f'cannot be written ({error.strerror}): give another folder') from error
+
+
+def _sign(file: Path, stream: BinaryIO) -> None:
+    try:
+        stream.truncate(0)
+        stream.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
+    except OSError as error:
+        raise CheckpointError(file, f'cannot be written ({error.strerror}): make room, or give another folder') from error
 
 
 def _lock(file: Path, descriptor: int) -> None:

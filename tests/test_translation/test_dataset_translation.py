@@ -247,6 +247,14 @@ def test_two_launches_cannot_write_at_once(tmp_path, monkeypatch):
     translate(config, out)
 
 
+def test_a_disk_that_is_full_from_the_start_is_named(tmp_path):
+    config = write_config(tmp_path, count=1)
+    (tmp_path / 'out/translation').mkdir(parents=True)
+    (tmp_path / 'out/translation/running.lock').symlink_to('/dev/full')  # refuses every byte
+    with pytest.raises(CheckpointError, match='running.lock: cannot be written .*make room'):
+        translate(config, tmp_path / 'out')
+
+
 def hold(folder: Path, held) -> None:
     with locked_folder(folder):
         held.put(True)

@@ -1,5 +1,5 @@
 # A diffusion model of the street set's target images, in pixel space: SGG translates the source images with it. It
-# learns from crops, four times as many for the same work, and denoises whole images of 128 x 256.
+# learns from crops, which take a quarter of the work, and denoises whole images of 128 x 256.
 _base_ = ['../_base_/target_diffusion.py']
 
 crop_size = (64, 128)
@@ -12,8 +12,9 @@ model = dict(
         down_block_types=('DownBlock2D', ) * 5,
         up_block_types=('UpBlock2D', ) * 5,
         layers_per_block=1,
+        resnet_time_scale_shift='scale_shift',
         norm_num_groups=4),
-    momentum=0.99)
+    momentum=0.995)
 
 target_train = dict(
     type='CityscapesDataset',
@@ -25,10 +26,10 @@ target_train = dict(
         dict(type='RandomFlip', prob=0.5),
         dict(type='PackSegInputs')
     ])
-train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(target=target_train))
+train_dataloader = dict(batch_size=2, num_workers=1, dataset=dict(target=target_train))
 
-iterations = 2000
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+iterations = 4000
+optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=50, end=iterations)

@@ -1,7 +1,10 @@
-"""What the training of a target diffusion model shows on its way, and what it leaves behind."""
+"""What the trainings of a target diffusion model and its autoencoder show on their way and leave behind."""
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -9,6 +12,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
+from ..datasets import DrawKey
 from ..engine.checkpoint_reading import CheckpointError
 from .sampling import image_grid, sample_images
 
@@ -67,15 +71,56 @@ class SaveFolderHook(Hook):
         """Writes the folder."""
         if is_main_process() and runner.iter >= runner.max_iters:
             path = Path(runner.work_dir) / self.folder
-            save_folder_whole(_bare(runner.model), path)
+            save_folder_whole(_bare(runner.model).save_folder, path)
             runner.logger.info(f'wrote {path}')
 
 
-def save_folder_whole(model: nn.Module, folder: Path) -> None:
-    """Writes ``model.save_folder`` under another name first, so that a folder of this name is always a whole one.
+@HOOKS.register_module()
+class SaveAutoencoderHook(Hook):
+    """When the last iteration of an :class:`AutoencoderPretraining` is done, writes its autoencoder as diffusers does.
+
+    Its ``scaling_factor`` is set so that latents of the training images have variance one, which diffusion counts on.
 
     Args:
-        model: Has ``save_folder(path)``.
+        folder: Its place within the work dir.
+        images: Number of draws of the training data that the variance is taken from, at least 1.
+
+    Raises:
+        ValueError: If ``images`` is below 1.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, folder: str = 'autoencoder', images: int = 64) -> None:
+        if images < 1:
+            raise ValueError(f'SaveAutoencoderHook: images={images}, allowed are integers from 1')
+        self.folder, self.images = folder, images
+
+    def after_train(self, runner: Runner) -> None:
+        """Writes the folder."""
+        if is_main_process() and runner.iter >= runner.max_iters:
+            path, autoencoder = Path(runner.work_dir) / self.folder, _bare(runner.model).autoencoder
+            autoencoder.register_to_config(scaling_factor=1 / self._deviation(runner))
+            save_folder_whole(autoencoder.save_pretrained, path)
+            runner.logger.info(f'wrote {path}, scaling_factor {autoencoder.config.scaling_factor:.3f}')
+
+    @torch.no_grad()
+    def _deviation(self, runner: Runner) -> float:
+        model, dataset = _bare(runner.model).eval(), runner.train_dataloader.dataset
+        latents = []
+        for position in range(self.images):
+            for sample in dataset[DrawKey(runner.seed, position)].values():
+                batch = pseudo_collate([sample])
+                inputs = model.data_preprocessor(batch, True)['inputs']
+                latents.append(model.autoencoder.encode(inputs).latent_dist.mode().flatten().cpu())
+        return float(torch.cat(latents).std())
+
+
+def save_folder_whole(save: Callable[[Path], None], folder: Path) -> None:
+    """Writes a folder under another name first, so that what has this name is always a whole one.
+
+    Args:
+        save: Writes the folder that it is given.
         folder: The folder, replaced if it is there.
 
     Raises:
@@ -84,7 +129,7 @@ def save_folder_whole(model: nn.Module, folder: Path) -> None:
     temporary = folder.with_name(f'.{folder.name}.tmp')
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        model.save_folder(temporary)
+        save(temporary)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMPipeline
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -15,6 +16,7 @@ from tiny_datasets import write_folder
 from tiny_diffusion import AUTOENCODER, UNET, tiny_diffusion
 from toy_training import assert_same_run, records, toy_config, train, train_in_child, train_in_children
 
+from mmseg_cicld.datasets import DrawKey
 from mmseg_cicld.engine import CheckpointError
 from mmseg_cicld.finite_losses import NonFiniteLossError
 from mmseg_cicld.translation import ImageDiffusion, TargetDiffusion, image_grid, sample_images
@@ -155,6 +157,19 @@ def test_trains_on_images_alone_and_leaves_samples_and_a_folder(tmp_path):
     assert pipeline(num_inference_steps=2, output_type='np').images.shape == (1, 8, 16, 3)
 
 
+def test_latent_diffusion_goes_on_from_an_autoencoder_that_saw_no_label(tmp_path):
+    preprocessor = dict(type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True, size=(8, 16))
+    autoencoder = dict(_delete_=True, type='AutoencoderPretraining', autoencoder=AUTOENCODER,
+                       data_preprocessor=preprocessor)
+    hooks = [dict(type='Recorder', file=str(tmp_path / 'one/record.jsonl')), dict(type='SaveAutoencoderHook', images=4)]
+    train(tmp_path / 'one', **SHORT, options={'model': autoencoder, 'custom_hooks': hooks})
+    runner = train(tmp_path / 'two', **SHORT, options={'model.autoencoder': str(tmp_path / 'one/autoencoder')})
+    dataset = runner.train_dataloader.dataset
+    batch = pseudo_collate([dataset[DrawKey(3, position)] for position in range(4)])
+    latents = runner.model.diffusion.encode(runner.model._images(batch))
+    assert float(latents.std()) == pytest.approx(1, abs=1e-3)
+
+
 def test_a_stopped_training_leaves_no_folder(tmp_path):
     hooks = [dict(type='Recorder', file=str(tmp_path / 'run/record.jsonl'), signal_at=2, signum=signal.SIGTERM),
              dict(type='SaveFolderHook')]
@@ -234,12 +249,12 @@ def test_grid_hook_refuses_what_draws_nothing(tmp_path):
 
 def test_folder_is_replaced_whole(tmp_path):
     model = build()
-    save_folder_whole(model, tmp_path / 'diffusion')
+    save_folder_whole(model.save_folder, tmp_path / 'diffusion')
     with torch.no_grad():
         model.diffusion.unet.conv_in.weight.add_(1)
-    save_folder_whole(model, tmp_path / 'diffusion')
+    save_folder_whole(model.save_folder, tmp_path / 'diffusion')
     saved = ImageDiffusion.from_folder(tmp_path / 'diffusion')
     assert torch.equal(saved.unet.conv_in.weight, model.diffusion.unet.conv_in.weight)
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(CheckpointError, match='file/diffusion: cannot be written .*: make room or set another'):
-        save_folder_whole(model, tmp_path / 'file/diffusion')
+        save_folder_whole(model.save_folder, tmp_path / 'file/diffusion')

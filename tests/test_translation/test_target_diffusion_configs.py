@@ -13,7 +13,8 @@ from tiny_datasets import random_image, write_image
 from tiny_diffusion import AUTOENCODER
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-PATHS = [*sorted((CONFIGS / 'sgg').glob('target-diffusion_*.py')), CONFIGS / 'street/target-diffusion_street.py']
+PATHS = [*sorted((CONFIGS / 'sgg').glob('target-diffusion_*.py')),
+         *sorted((CONFIGS / 'street').glob('target-*diffusion_street.py'))]
 SIZES = dict(cityscapes=(1024, 2048), acdc=(1080, 1920), street=(128, 256))  # of the image files
 
 
@@ -22,10 +23,17 @@ def shrink(model: dict) -> None:
     model.unet.update(block_out_channels=[4 for _ in model.unet.block_out_channels], norm_num_groups=2,
                       layers_per_block=1, attention_head_dim=4)
     if 'autoencoder' in model:
-        levels = 4  # stride 8, as that of the config
+        levels = 3 if 'street' in model.autoencoder else 4  # stride 4 or 8, as that of the config
         model.autoencoder = dict(AUTOENCODER, block_out_channels=(4, ) * levels, norm_num_groups=2,
                                  down_block_types=('DownEncoderBlock2D', ) * levels,
                                  up_block_types=('UpDecoderBlock2D', ) * levels, layers_per_block=1)
+
+
+def one_batch(config: Config, folder: Path, size: tuple[int, int]) -> dict:
+    """Sends a noise image of the dataset's size through the pipeline."""
+    write_image(folder / 'image.png', random_image(0, *size))
+    pipeline = Compose(config.train_dataloader.dataset.target.pipeline)
+    return pseudo_collate([dict(target=pipeline(dict(img_path=str(folder / 'image.png'), seg_fields=[])))])
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
@@ -34,16 +42,24 @@ def test_trains_one_iteration_on_images_of_its_dataset(path, tmp_path):
     init_default_scope(config.default_scope)
     shrink(config.model)
     model = MODELS.build(config.model).train()
-    size = next(size for name, size in SIZES.items() if name in path.stem)
-    write_image(tmp_path / 'image.png', random_image(0, *size))
-    target = config.train_dataloader.dataset.target
-    info = dict(img_path=str(tmp_path / 'image.png'), seg_fields=[])
-    batch = pseudo_collate([dict(target=Compose(target.pipeline)(dict(info)))])
+    batch = one_batch(config, tmp_path, next(size for name, size in SIZES.items() if name in path.stem))
     step = build_optim_wrapper(model, config.optim_wrapper)
     before = model.unet.conv_in.weight.clone()
     assert math.isfinite(model.train_step(batch, step)['loss'])
     assert not torch.equal(before, model.unet.conv_in.weight)
+    target = config.train_dataloader.dataset.target
     assert target.data_root.split('/')[1] in path.stem and 'seg_map_path' not in target.data_prefix
+
+
+def test_the_autoencoder_trains_one_iteration(tmp_path):
+    config = Config.fromfile(CONFIGS / 'street/target-autoencoder_street.py')
+    init_default_scope(config.default_scope)
+    config.model.autoencoder.update(block_out_channels=(4, 4, 4), norm_num_groups=2)
+    model = MODELS.build(config.model).train()
+    batch = one_batch(config, tmp_path, SIZES['street'])
+    assert math.isfinite(model.train_step(batch, build_optim_wrapper(model, config.optim_wrapper))['loss'])
+    folder = Config.fromfile(CONFIGS / 'street/target-latent-diffusion_street.py').model.autoencoder
+    assert folder == f'work_dirs/target-autoencoder_street/{config.custom_hooks[0].folder}'
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)

@@ -29,7 +29,7 @@ def export(config: Config, checkpoint: str, folder: Path) -> None:
         model.load_state_dict(read_checkpoint(checkpoint)['state_dict'])
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(checkpoint, f'is not one of this config: {" ".join(str(error).split())[:300]}') from error
-    save_folder_whole(model, folder)
+    save_folder_whole(model.save_folder, folder)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ segmentor = dict(
     config='configs/source_only/source-only_mit-b5_1xb2-40k_gta2cityscapes-512x512.py',
     checkpoint='work_dirs/source-only_mit-b5_1xb2-40k_gta2cityscapes-512x512/iter_40000.pth')
 translation = dict(level=0.5, steps=50)
-guidance = dict(local_scale=1.0, global_scale=1.0, order='alternate')
+guidance = dict(local_scale=0.03, global_scale=0.03, order='alternate')
 batch_size = 4
 working_size = (704, 1280)
 tile = dict(size=(512, 1024), overlap=128)

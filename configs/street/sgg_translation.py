@@ -9,7 +9,7 @@ segmentor = dict(
     config='configs/quickstart/source_only_street.py',
     checkpoint='work_dirs/quickstart/source_only_street/iter_800.pth')
 translation = dict(level=0.3, steps=10)
-guidance = dict(local_scale=1.0, global_scale=1.0, order='alternate')
+guidance = dict(local_scale=0.03, global_scale=0.03, order='alternate')
 batch_size = 4
 # The adapted network of the quick start neither guides nor filters: it judges, and describes images for the distance.
 judge = dict(

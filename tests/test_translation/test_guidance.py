@@ -12,7 +12,7 @@ SAMPLE = torch.rand(2, 3, 3, 4, generator=torch.Generator().manual_seed(2)) - 0.
 def gradient(window=3, step=0, labels=LABELS, sample=SAMPLE, **settings):
     """The gradient of LCG (or as the settings say) of a linear segmentor."""
     variable = sample.clone().requires_grad_()
-    settings = dict(order='local', normalise=None) | settings
+    settings = dict(order='local', normalise=None, local_scale=1., global_scale=1.) | settings
     return SemanticGuidance(**settings).gradient(step, linear_guide(window)(variable, labels), labels, variable)
 
 
@@ -100,9 +100,9 @@ def test_images_do_not_see_each_other():
 def test_even_steps_are_local_and_odd_ones_global():
     guidance = SemanticGuidance(local_scale=2., global_scale=3.)
     assert [guidance.terms(step) for step in range(3)] == [[('local', 2.)], [('global', 3.)], [('local', 2.)]]
-    assert SemanticGuidance(order='both').terms(1) == [('local', 1.), ('global', 1.)]
-    assert SemanticGuidance(order='local').terms(1) == [('local', 1.)]
-    assert SemanticGuidance(order='both', local_scale=0).terms(0) == [('global', 1.)]
+    assert SemanticGuidance(order='both').terms(1) == [('local', 0.03), ('global', 0.03)]
+    assert SemanticGuidance(order='local').terms(1) == [('local', 0.03)]
+    assert SemanticGuidance(order='both', local_scale=0).terms(0) == [('global', 0.03)]
     expected = gradient(local_scale=2.) + gradient(order='global', global_scale=3.)
     torch.testing.assert_close(gradient(order='both', local_scale=2., global_scale=3.), expected)
 

@@ -64,8 +64,9 @@ def shrink_diffusion(segmentor: dict) -> None:
         segmentor.neck.in_channels = [8, 16, 40, 64]
     head = segmentor.decode_head
     head.update(in_channels=[8, 8, 4], decoder_channels=[8, 8])
-    blocks = {key: head.denoiser[key][-2:] for key in ('down_block_types', 'up_block_types')}
-    head.denoiser.update(block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, **blocks)
+    if head.denoiser is not None:
+        blocks = {key: head.denoiser[key][-2:] for key in ('down_block_types', 'up_block_types')}
+        head.denoiser.update(block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, **blocks)
     if 'mask_encoder' in head:
         head.mask_encoder.update(backbone_channels=32)
         head.mask_encoder.backbone.update(depth=18, base_channels=4, stem_channels=4, init_cfg=None)

@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,51 +28,65 @@ def results(root: Path) -> dict[str, bytes]:
                      for name, value in state.items()}
 
 
+@pytest.fixture(scope='module', autouse=True)
+def plain_configs() -> Iterator[None]:
+    """Leaves configs without a fine layout: computing one took most of the time of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.config.config.FormatCode', lambda text, **_: (text, True))
+        yield
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
     write_progressive(tmp_path, ROUNDS).dump(tmp_path / 'rounds.py')
     return tmp_path
 
 
-def test_each_round_is_guided_by_the_segmentor_of_the_one_before(folder):
-    config = Config.fromfile(folder / 'rounds.py')
-    assert translate_progressively(config, folder / 'out') == folder / 'out/round_3/dataset'
-    rounds = json.loads((folder / 'out/rounds.json').read_text())
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory) -> tuple[Config, Path]:
+    """A config, and the folder of its rounds after one call."""
+    root = tmp_path_factory.mktemp('finished')
+    config = write_progressive(root, ROUNDS)
+    assert translate_progressively(config, root / 'out') == root / 'out/round_3/dataset'
+    return config, root / 'out'
+
+
+def test_each_round_is_guided_by_the_segmentor_of_the_one_before(finished):
+    config, out = finished
+    rounds = json.loads((out / 'rounds.json').read_text())
     assert [each['level'] for each in rounds] == [0.2, 0.4, 0.6]
-    trained = [folder / f'out/round_{k}/training_{k}/iter_2.pth' for k in (1, 2)]
+    trained = [out / f'round_{k}/training_{k}/iter_2.pth' for k in (1, 2)]
     assert [each['segmentor']['checkpoint'] for each in rounds] == [str(trained[0]), str(trained[1]), str(trained[1])]
-    started = read_checkpoint(folder / 'out/round_1/start.pth')['state_dict']
+    started = read_checkpoint(out / 'round_1/start.pth')['state_dict']
     guide = torch.load(config.segmentor.checkpoint, weights_only=True)['state_dict']
     assert {name: value.tolist() for name, value in started.items()} == {
         f'student.{name}': value.tolist() for name, value in guide.items()}
-    again = read_checkpoint(folder / 'out/round_2/start.pth')['state_dict']
+    again = read_checkpoint(out / 'round_2/start.pth')['state_dict']
     assert all(value.equal(read_checkpoint(trained[0])['state_dict'][name]) for name, value in again.items())
     # The weights move, so the rounds are guided by different segmentors.
     assert not again['student.decode_head.conv_seg.weight'].equal(started['student.decode_head.conv_seg.weight'])
-    recorded = json.loads((folder / 'out/round_2/dataset/translation/settings.json').read_text())
-    assert not (folder / 'out/round_3/training_3').exists()
-    assert (recorded['translation']['level'], recorded['translation']['steps']) == (0.4, 3)
+    assert not (out / 'round_3/training_3').exists()
+    recorded = [json.loads((out / f'round_{k}/dataset/translation/settings.json').read_text()) for k in (1, 2, 3)]
+    assert [each['translation'] for each in recorded] == [
+        dict(level=0.2, steps=2), dict(level=0.4, steps=3), dict(level=0.6, steps=2)]
+    assert len({each['segmentor']['checkpoint'] for each in recorded}) == 3
 
 
-def test_stopped_between_and_within_rounds_ends_the_same(folder):
-    config = Config.fromfile(folder / 'rounds.py')
-    translate_progressively(config, folder / 'straight')
-    for rounds in (ROUNDS[:1], ROUNDS[:2]):
-        part = Config.fromfile(folder / 'rounds.py')
-        part.progressive.rounds = rounds
-        translate_progressively(part, folder / 'stopped')
-    kept = (folder / 'stopped/round_1/training_1/iter_2.pth').stat().st_mtime_ns
-    # As if the second round had been stopped in its translation.
-    shutil.rmtree(folder / 'stopped/round_2/training_2')
-    (folder / 'stopped/round_2/stages.json').unlink()
-    next((folder / 'stopped/round_2/dataset/images').rglob('*.png')).unlink()
-    for record in (folder / 'stopped/round_2/dataset/translation/records').rglob('*.json'):
-        record.unlink()
-    translate_progressively(config, folder / 'stopped')
-    straight, stopped = results(folder / 'straight'), results(folder / 'stopped')
+def test_stopped_between_and_within_rounds_ends_the_same(finished):
+    config, out = finished
+    straight, kept = results(out), (out / 'round_1/training_1/iter_2.pth').stat().st_mtime_ns
+    # As if it had been stopped in the translation of the second round.
+    shutil.rmtree(out / 'round_3')
+    shutil.rmtree(out / 'round_2/training_2')
+    (out / 'round_2/stages.json').unlink()
+    (out / 'round_2/dataset/translation/images.json').unlink()
+    for path in list((out / 'round_2/dataset/images').rglob('*.png'))[1:]:
+        path.unlink()
+    translate_progressively(config, out)
+    stopped = results(out)
     assert straight.keys() == stopped.keys() and len(straight) > 15
     assert {name for name in straight if straight[name] != stopped[name]} == set()
-    assert (folder / 'stopped/round_1/training_1/iter_2.pth').stat().st_mtime_ns == kept
+    assert (out / 'round_1/training_1/iter_2.pth').stat().st_mtime_ns == kept
 
 
 def test_fine_tuning_has_the_length_of_the_round_and_reads_its_images(folder):

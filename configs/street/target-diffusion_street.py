@@ -12,9 +12,8 @@ model = dict(
         down_block_types=('DownBlock2D', ) * 5,
         up_block_types=('UpBlock2D', ) * 5,
         layers_per_block=1,
-        resnet_time_scale_shift='scale_shift',
         norm_num_groups=4),
-    momentum=0.995)
+    momentum=0.99)
 
 target_train = dict(
     type='CityscapesDataset',
@@ -26,10 +25,10 @@ target_train = dict(
         dict(type='RandomFlip', prob=0.5),
         dict(type='PackSegInputs')
     ])
-train_dataloader = dict(batch_size=2, num_workers=1, dataset=dict(target=target_train))
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(target=target_train))
 
-iterations = 4000
-optim_wrapper = dict(optimizer=dict(lr=3e-3))
+iterations = 2000
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=50, end=iterations)

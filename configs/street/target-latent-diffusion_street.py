@@ -13,8 +13,8 @@ model = dict(
         down_block_types=('DownBlock2D', ) * 4,
         up_block_types=('UpBlock2D', ) * 4,
         layers_per_block=1,
-        resnet_time_scale_shift='scale_shift',
         norm_num_groups=8))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_dataloader = dict(
     batch_size=8,
     dataset=dict(

@@ -28,7 +28,7 @@ class Translator(nn.Module):
         guide: Segmentor that reads the labels; None without guidance.
         settings: How far to noise, and how to come back.
         guidance: Arguments of :class:`SemanticGuidance`; None translates without guidance.
-        dtype: ``'bfloat16'`` runs the networks in it (autocast), the samples stay as they are; None runs all alike.
+        dtype: ``'bfloat16'`` runs the networks in it (autocast), while samples keep the dtype of the images.
 
     Raises:
         ValueError: If settings are unknown or contradict each other.
@@ -61,7 +61,7 @@ class Translator(nn.Module):
             seeds: A seed for each image.
 
         Returns:
-            The translated images, alike.
+            The translated images, of the shape and dtype of the images.
 
         Raises:
             TypeError: If the images are not floating point, or the labels not int64.

@@ -3,21 +3,17 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from .checkpoint_reading import CheckpointError, read_checkpoint
-from .checkpoint_writing import write_atomically, write_checkpoint
+from .checkpoint_writing import write_checkpoint
+from .comparison_folder import ComparisonError, check_settings, folder_of, read_result
 from .resuming import newest_valid_checkpoint
 from .stages import DEFAULT_HAND_OVER, HANDED_OVER, renamed_weights
-
-RESULT = 'result.json'
-
-
-class ComparisonError(ValueError):
-    """What is wrong with a comparison file, and what to write instead."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +59,8 @@ class Comparison:
         ``seeds`` replaces those of the file.
 
         Raises:
-            ComparisonError: If the file has no rows, a key is unknown, a name is taken, or a row begins with one that
-                does not stand before it.
+            ComparisonError: If the file has no rows, a key is unknown, two names have one folder, or a row begins with
+                one that does not stand before it.
         """
         content = Config.fromfile(str(file)).to_dict()
         shared = content.get('options', {})
@@ -74,8 +70,9 @@ class Comparison:
             raise ComparisonError(f'{file}: a row of `rows` is wrong ({error}); a row has '
                                   f'{", ".join(Row.__dataclass_fields__)}') from error
         names = [row.name for row in rows]
-        if not rows or len(set(names)) < len(names):
-            raise ComparisonError(f'{file}: `rows` has the names {names}; give at least one row, each with another name')
+        if not rows or len({folder_of(Path(), name, 0) for name in names}) < len(names):
+            raise ComparisonError(f'{file}: `rows` has the names {names}; give at least one row, each with another '
+                                  'name (a space, "/" and "_" count as alike)')
         for index, row in enumerate(rows):
             if row.begin_with is not None and row.begin_with not in names[:index]:
                 raise ComparisonError(f'{file}: the row {row.name!r} begins with {row.begin_with!r}, which is none of '
@@ -83,58 +80,74 @@ class Comparison:
         chosen = {key: content[key] for key in ('seeds', 'metric') if key in content}
         return cls(rows, **(chosen if seeds is None else {**chosen, 'seeds': seeds}))
 
+    @cached_property
+    def settings(self) -> dict[str, dict]:
+        """By the name of the row: all that decides over its trainings but the seed, as plain JSON.
+
+        Raises:
+            ComparisonError: If the config of a row cannot be read, or its options do not fit.
+        """
+        found = {}
+        for row in self.rows:
+            try:
+                config, hand_over = _config_and_hand_over(row)
+            except (OSError, KeyError, TypeError) as error:
+                raise ComparisonError(f'the row {row.name!r} with {row.config}: {error}') from error
+            begin = row.begin_with and dict(hand_over=hand_over, settings=found[row.begin_with])
+            content = dict(config=config.to_dict(), metric=self.metric, begin_with=begin)
+            found[row.name] = json.loads(json.dumps(content, default=str))
+        return found
+
 
 def training_config(row: Row, seed: int, folder: Path, before: Path | None) -> Config:
-    """Returns the config of one training; ``before`` is the folder of the training that it begins with."""
-    config = Config.fromfile(row.config)
-    hand_over = config.pop('hand_over', DEFAULT_HAND_OVER) if row.hand_over is None else row.hand_over
-    config.pop('hand_over', None)
-    config.merge_from_dict({**row.options, 'randomness.seed': seed})
+    """Returns the config of one training; ``before`` is the folder of the training that it begins with.
+
+    Raises:
+        CheckpointError: If there is no checkpoint, or none of its weights is handed over.
+    """
+    config, hand_over = _config_and_hand_over(row)
+    config.merge_from_dict({'randomness.seed': seed})
     config.work_dir = str(folder)
     if before is not None:
         checkpoint = newest_valid_checkpoint(before, MMLogger.get_current_instance())
         if checkpoint is None:
             raise CheckpointError(before, f'has no checkpoint, from which {row.name!r} should begin')
         state = renamed_weights(read_checkpoint(checkpoint)['state_dict'], hand_over)
+        if not state:
+            raise CheckpointError(checkpoint, f'has no weights that begin with {list(hand_over)}: correct hand_over of '
+                                              f'the row {row.name!r}')
         write_checkpoint(dict(state_dict=state), folder / HANDED_OVER)
         config.load_from = str(folder / HANDED_OVER)
     return config
 
 
-def last_metric(folder: Path, metric: str) -> float | None:
-    """Returns the newest value of a metric in the logs of a training, None if it was never evaluated."""
-    values = [(record['step'], log.parent.parent.name, record[metric])
-              for log in folder.glob('*/vis_data/scalars.json')
-              for record in map(json.loads, log.read_text().splitlines()) if metric in record]
-    return max(values)[2] if values else None
-
-
-def write_result(folder: Path, value: float, seconds: float) -> None:
-    """Marks a training as finished, with its result and its wall time in seconds."""
-    content = json.dumps(dict(value=value, seconds=round(seconds))).encode()
-    write_atomically(folder / RESULT, lambda stream: stream.write(content))
-
-
-def read_result(folder: Path) -> dict[str, float] | None:
-    """Returns what :func:`write_result` wrote, None if the training is not finished."""
-    file = folder / RESULT
-    return json.loads(file.read_text()) if file.is_file() else None
+def _config_and_hand_over(row: Row) -> tuple[Config, dict[str, str]]:
+    config = Config.fromfile(row.config)
+    hand_over = config.pop('hand_over', DEFAULT_HAND_OVER)
+    config.merge_from_dict(dict(row.options))
+    return config, dict(hand_over if row.hand_over is None else row.hand_over)
 
 
 def table(comparison: Comparison, work_dir: Path) -> str:
-    """Returns the Markdown table of what is finished: each seed, mean and standard deviation (n - 1)."""
+    """Returns the Markdown table of what is finished: each seed, mean and standard deviation (n - 1).
+
+    Results of other settings than those of the comparison are not in it.
+    """
     heads = ['', *(f'seed {seed}' for seed in comparison.seeds), 'mean ± deviation', 'seconds']
     lines = ['| ' + ' | '.join(heads) + ' |', '|---' * len(heads) + '|']
     for row in comparison.rows:
-        results = [read_result(folder_of(work_dir, row.name, seed)) for seed in comparison.seeds]
         if row.show:
-            lines.append(_line(row, results))
+            folders = [folder_of(work_dir, row.name, seed) for seed in comparison.seeds]
+            lines.append(_line(row, [_current_result(folder, comparison.settings[row.name]) for folder in folders]))
     return '\n'.join(lines)
 
 
-def folder_of(work_dir: Path, name: str, seed: int) -> Path:
-    """Returns the folder of one training, by the name of its row."""
-    return work_dir / name.replace(' ', '_').replace('/', '_') / f'seed_{seed}'
+def _current_result(folder: Path, settings: Mapping) -> dict[str, float | None] | None:
+    try:
+        check_settings(folder, settings)
+    except ComparisonError:  # the caller has said so
+        return None
+    return read_result(folder)
 
 
 def _line(row: Row, results: Sequence[Mapping[str, float] | None]) -> str:
@@ -142,5 +155,6 @@ def _line(row: Row, results: Sequence[Mapping[str, float] | None]) -> str:
     cells = ['-' if result is None else f'{result["value"]:.1f}' for result in results]
     spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
     mean = f'{statistics.mean(values):.1f}{spread}' if values else '-'
-    seconds = f'{statistics.median(result["seconds"] for result in results if result):.0f}' if values else '-'
+    times = [result['seconds'] for result in results if result is not None and result['seconds'] is not None]
+    seconds = f'{statistics.median(times):.0f}' if times else '-'
     return '| ' + ' | '.join([row.name, *cells, mean, seconds]) + ' |'

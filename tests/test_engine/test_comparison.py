@@ -1,4 +1,6 @@
 """Comparison files, their configs and their tables."""
+import dataclasses
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmseg_cicld.engine import CheckpointError, write_checkpoint
-from mmseg_cicld.engine.comparison import (Comparison, ComparisonError, Row, folder_of, last_metric, table,
-                                           training_config, write_result)
+from mmseg_cicld.engine.comparison import Comparison, Row, table, training_config
+from mmseg_cicld.engine.comparison_folder import (ComparisonError, check_settings, final_metric, folder_of, held,
+                                                  write_result, write_settings)
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(file for file in (ROOT / 'configs/street/comparisons').glob('*.py') if 'rows = [' in file.read_text())
@@ -20,9 +23,16 @@ def read(tmp_path: Path, text: str, **kwargs) -> Comparison:
     return Comparison.from_file(file, **kwargs)
 
 
+def finish(comparison: Comparison, work_dir: Path, name: str, seed: int, value: float, seconds: float | None) -> None:
+    """Leaves what a finished training leaves."""
+    folder = folder_of(work_dir, name, seed)
+    write_settings(folder, comparison.settings[name])
+    write_result(folder, value, seconds)
+
+
 def test_options_of_a_row_stand_over_those_of_all(tmp_path):
-    read_rows = read(tmp_path, "options = {'a.b': 1, 'c': 2}\nseeds = [5, 6]\n"
-                               "rows = [dict(name='x', config='x.py', options={'c': 3}), dict(name='y', config='y.py')]")
+    read_rows = read(tmp_path, "options = {'a.b': 1, 'c': 2}\nseeds = [5, 6]\nrows = ["
+                               "dict(name='x', config='x.py', options={'c': 3}), dict(name='y', config='y.py')]")
     assert [dict(row.options) for row in read_rows.rows] == [{'a.b': 1, 'c': 3}, {'a.b': 1, 'c': 2}]
     assert list(read_rows.seeds) == [5, 6] and read_rows.metric == 'mIoU'
     assert list(read(tmp_path, (tmp_path / 'rows.py').read_text(), seeds=[9]).seeds) == [9]
@@ -31,8 +41,10 @@ def test_options_of_a_row_stand_over_those_of_all(tmp_path):
 @pytest.mark.parametrize('text, message', [
     ('seeds = [0]', 'at least one row'),
     ("rows = [dict(name='x', config='x.py'), dict(name='x', config='y.py')]", 'another name'),
+    ("rows = [dict(name='x y', config='x.py'), dict(name='x_y', config='y.py')]", 'another name'),
     ("rows = [dict(name='x', config='x.py', option={})]", "'option'"),
-    ("rows = [dict(name='x', config='x.py', begin_with='y'), dict(name='y', config='y.py')]", 'none of the rows before'),
+    ("rows = [dict(name='x', config='x.py', begin_with='y'), dict(name='y', config='y.py')]",
+     'none of the rows before'),
 ])
 def test_files_that_are_wrong(tmp_path, text, message):
     with pytest.raises(ComparisonError, match=message):
@@ -53,24 +65,92 @@ def test_a_row_begins_with_the_weights_of_another(tmp_path):
     assert torch.load(made.load_from, weights_only=True)['state_dict'] == {'student.w': torch.ones(1)}
 
 
+def test_a_row_that_would_begin_with_nothing_is_named(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text('randomness = dict(seed=0)')
+    write_checkpoint(dict(state_dict={'student.w': torch.zeros(1)}), tmp_path / 'before/iter_1.pth')
+    row = Row('second', str(config), begin_with='first', hand_over={'teacher.': 'student.'})
+    with pytest.raises(CheckpointError, match="no weights that begin with .'teacher.'"):
+        training_config(row, 3, tmp_path / 'after', tmp_path / 'before')
+
+
 def test_table_has_mean_and_sample_deviation(tmp_path):
-    rows = [Row('a, b', 'a.py'), Row('hidden', 'b.py', show=False), Row('c', 'c.py')]
+    (tmp_path / 'a.py').write_text('width = 1')
+    rows = [Row(name, str(tmp_path / 'a.py'), show=name != 'hidden') for name in ('a, b', 'hidden', 'c')]
     comparison = Comparison(rows, seeds=(0, 1, 2))
     for seed, value in enumerate((30.0, 32.0, 37.0)):
-        write_result(folder_of(tmp_path, 'a, b', seed), value, seconds=60 + seed)
-    write_result(folder_of(tmp_path, 'c', 1), 12.34, seconds=5.4)
+        finish(comparison, tmp_path, 'a, b', seed, value, 60 + seed)
+    finish(comparison, tmp_path, 'c', 1, 12.34, 5.4)
+    finish(comparison, tmp_path, 'c', 2, 14.34, None)  # it was stopped, so its time is not known
     assert table(comparison, tmp_path).splitlines() == [
         '|  | seed 0 | seed 1 | seed 2 | mean ± deviation | seconds |', '|---|---|---|---|---|---|',
-        '| a, b | 30.0 | 32.0 | 37.0 | 33.0 ± 3.6 | 61 |', '| c | - | 12.3 | - | 12.3 | 5 |']
+        '| a, b | 30.0 | 32.0 | 37.0 | 33.0 ± 3.6 | 61 |', '| c | - | 12.3 | 14.3 | 13.3 ± 1.4 | 5 |']
 
 
-def test_newest_metric_of_a_training_that_was_continued(tmp_path):
-    assert last_metric(tmp_path, 'mIoU') is None
-    for name, lines in dict(a='{"loss": 1, "step": 5}\n{"mIoU": 20.0, "step": 4}\n', b='{"mIoU": 25.0, "step": 8}\n',
+def changed(rows: list[Row], index: int, **change: object) -> Comparison:
+    return Comparison([dataclasses.replace(row, **change) if place == index else row for place, row in enumerate(rows)])
+
+
+def test_results_of_other_settings_are_refused(tmp_path):
+    (tmp_path / 'a.py').write_text('model = dict(layers=[dict(width=1)], depth=2)')
+    rows = [Row('first', str(tmp_path / 'a.py')), Row('second', str(tmp_path / 'a.py'), begin_with='first')]
+    comparison, folder = Comparison(rows), folder_of(tmp_path, 'second', 0)
+    check_settings(folder, comparison.settings['second'])
+    write_settings(folder, {})
+    check_settings(folder, comparison.settings['second'])  # nothing was trained with the others
+    finish(comparison, tmp_path, 'second', 0, 5.0, 1.0)
+    check_settings(folder, Comparison(rows).settings['second'])
+    wider = {'model.layers.0.width': 3}
+    for other, key in [
+        (changed(rows, 1, options=wider), r'\(config.model.layers.0.width\)'),
+        (changed(rows, 0, options=wider), r'\(begin_with.settings.config.model.layers.0.width\)'),
+        (changed(rows, 1, hand_over={'teacher.': 'student.'}), 'begin_with.hand_over'),
+        (dataclasses.replace(comparison, metric='mAcc'), 'metric'),
+    ]:
+        with pytest.raises(ComparisonError, match=f'seed_0 was trained with other settings .*{key}'):
+            check_settings(folder, other.settings['second'])
+        assert table(other, tmp_path).splitlines()[-1] == '| second | - | - | - | - | - |'
+    assert table(comparison, tmp_path).splitlines()[-1] == '| second | 5.0 | - | - | 5.0 | 1 |'
+
+
+def test_checkpoints_of_other_settings_are_refused(tmp_path):
+    (tmp_path / 'a.py').write_text('width = 1')
+    settings = Comparison([Row('a', str(tmp_path / 'a.py'))]).settings['a']
+    write_checkpoint({}, tmp_path / 'iter_5.pth')
+    with pytest.raises(ComparisonError, match='other settings'):
+        check_settings(tmp_path, settings)
+    write_settings(tmp_path, settings)
+    check_settings(tmp_path, settings)
+
+
+def test_configs_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(ComparisonError, match="the row 'a' with .*missing.py"):
+        _ = Comparison([Row('a', str(tmp_path / 'missing.py'))]).settings
+
+
+def test_a_folder_is_held_as_long_as_a_process_that_inherited_it_runs(tmp_path):
+    with held(tmp_path) as descriptor:
+        child = subprocess.Popen(['sleep', '600'], pass_fds=[descriptor])
+        with pytest.raises(ComparisonError, match='another launch'), held(tmp_path):
+            pass
+    with pytest.raises(ComparisonError, match='another launch'), held(tmp_path):
+        pass
+    child.kill()
+    child.wait()
+    with held(tmp_path):
+        pass
+
+
+def test_the_metric_is_that_of_the_last_iteration(tmp_path):
+    assert final_metric(tmp_path, 'mIoU', 8) is None
+    for name, lines in dict(a='{"loss": 1, "step": 5}\n{"mIoU": 20.0, "step": 4}\n',
                             c='{"loss": 3, "step": 9}\n').items():
         (tmp_path / name / 'vis_data').mkdir(parents=True)
         (tmp_path / name / 'vis_data/scalars.json').write_text(lines)
-    assert last_metric(tmp_path, 'mIoU') == 25.0
+    assert final_metric(tmp_path, 'mIoU', 8) is None
+    (tmp_path / 'b/vis_data').mkdir(parents=True)
+    (tmp_path / 'b/vis_data/scalars.json').write_text('{"mIoU": 25.0, "step": 8}\n{"mIoU": 2')  # killed as it wrote
+    assert final_metric(tmp_path, 'mIoU', 8) == 25.0
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)

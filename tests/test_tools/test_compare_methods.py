@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 from toy_training import toy_config  # noqa: E402
 
 from mmseg_cicld.engine import read_checkpoint  # noqa: E402
-from mmseg_cicld.engine.comparison import folder_of, read_result  # noqa: E402
+from mmseg_cicld.engine.comparison_folder import folder_of, read_result  # noqa: E402
 
 ROWS = """
 metric = 'mIoU'
@@ -27,8 +27,8 @@ rows = [
 
 def run_tool(root: Path, *more: str, code: int = 0) -> str:
     path = os.pathsep.join([str(ROOT / 'tests/test_engine'), str(ROOT)])
-    command = [sys.executable, '-W', 'ignore', ROOT / 'tools/analysis_tools/compare_methods.py', 'rows.py', '--work-dir',
-               'trainings', *more]
+    command = [sys.executable, '-W', 'ignore', ROOT / 'tools/analysis_tools/compare_methods.py', 'rows.py',
+               '--work-dir', 'trainings', *more]
     done = subprocess.run([str(word) for word in command], cwd=root, env=environment(PYTHONPATH=path), text=True,
                           capture_output=True, timeout=600)
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
@@ -50,19 +50,25 @@ def test_rows_train_and_are_not_trained_again(folder):
     assert (folder / 'trainings/table.md').read_text().strip() in printed
     assert '| second | ' in printed and '| first | ' not in printed
     trainings = folder / 'trainings'
-    ended = [read_checkpoint(folder_of(trainings, name, 4) / 'iter_2.pth')['state_dict'] for name in ('first', 'second')]
+    ended = [read_checkpoint(folder_of(trainings, name, 4) / 'iter_2.pth')['state_dict']
+             for name in ('first', 'second')]
     # Without a learning rate the second row keeps the weights that it began with.
     assert all(ended[1][name].equal(value) for name, value in ended[0].items()
                if name.startswith('student.') and name.endswith('conv_seg.weight'))
     before = {file: file.stat().st_mtime_ns for file in trainings.rglob('iter_2.pth')}
     assert run_tool(folder, '--rows', 'second').endswith(printed[printed.index('|  | seed 4'):])
     assert before == {file: file.stat().st_mtime_ns for file in trainings.rglob('iter_2.pth')} and len(before) == 2
+    (folder / 'rows.py').write_text(ROWS.replace("lr': 0.0", "lr': 0.1"))
+    printed = run_tool(folder, code=1)
+    assert 'second/seed_4 was trained with other settings (config.optim_wrapper.optimizer.lr)' in printed
+    assert '| second | - | - | - |' in (folder / 'trainings/table.md').read_text()
+    assert before == {file: file.stat().st_mtime_ns for file in trainings.rglob('iter_2.pth')}
 
 
 def test_a_training_that_fails_is_named_and_the_rest_runs(folder):
     (folder / 'rows.py').write_text(ROWS.replace("'optim_wrapper.optimizer.lr': 0.0", "'model.type': 'NoSuchModel'"))
     printed = run_tool(folder, '--seeds', '0', code=1)
-    assert 'error: second, seed 0: the training ended with code 1' in printed and 'console.log' in printed
+    assert 'error: trainings/second/seed_0: the training ended with code 1' in printed and 'console.log' in printed
     assert read_result(folder_of(folder / 'trainings', 'first', 0)) is not None
 
 

@@ -4,14 +4,16 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
 
 from mmseg_cicld.command_line import one_line_errors
-from mmseg_cicld.engine.comparison import (Comparison, ComparisonError, Row, folder_of, last_metric, read_result, table,
-                                           training_config, write_result)
+from mmseg_cicld.engine import CheckpointError
+from mmseg_cicld.engine.comparison import Comparison, Row, table, training_config
+from mmseg_cicld.engine.comparison_folder import (ComparisonError, check_settings, final_metric, folder_of, held,
+                                                  is_begun, read_result, write_result, write_settings)
 
 TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
 
@@ -30,41 +32,74 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train(row: Row, seed: int, metric: str, work_dir: Path, before: Future | None) -> None:
+def train(comparison: Comparison, row: Row, seed: int, work_dir: Path, before: Future | None) -> None:
     """Runs one training to its end in a process of its own, and writes its result."""
-    folder = folder_of(work_dir, row.name, seed)
-    if read_result(folder) is not None:
-        return
-    started_from = None
-    if row.begin_with is not None:
+    if before is not None:
         before.result()
+    folder, started_from = folder_of(work_dir, row.name, seed), None
+    if row.begin_with is not None:
         started_from = folder_of(work_dir, row.begin_with, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    training_config(row, seed, folder, started_from).dump(folder / 'training.py')
-    begin = time.monotonic()
-    resume = ['--resume'] if any(folder.glob('iter_*.pth')) else []
+    with held(folder) as descriptor:
+        check_settings(folder, comparison.settings[row.name])
+        if read_result(folder) is not None:
+            return
+        write_settings(folder, comparison.settings[row.name])
+        config, begin, resumed = training_config(row, seed, folder, started_from), time.monotonic(), is_begun(folder)
+        config.dump(folder / 'training.py')
+        code = run_training(folder, resumed, descriptor)
+        value = final_metric(folder, comparison.metric, config.train_cfg.max_iters)
+        if code or value is None:
+            raise ComparisonError(_failure(folder, code, comparison.metric))
+        write_result(folder, value, None if resumed else time.monotonic() - begin)
+    print(f'{row.name}, seed {seed}: {comparison.metric} {value:.2f}', flush=True)
+
+
+def run_training(folder: Path, resumed: bool, descriptor: int) -> int:
+    """Runs ``training.py`` of a folder, which the process holds by ``descriptor``, and returns its exit code."""
+    command = [sys.executable, TRAIN, folder / 'training.py', *(['--resume'] if resumed else [])]
     with (folder / 'console.log').open('a') as log:
-        code = subprocess.call([sys.executable, TRAIN, folder / 'training.py', *resume], stdout=log,
-                               stderr=subprocess.STDOUT, env={'OMP_NUM_THREADS': '1', **os.environ})
-    value = last_metric(folder, metric)
-    if code or value is None:
-        raise ComparisonError(f'{row.name}, seed {seed}: the training ended with code {code} and {metric}={value}, see '
-                              f'{folder / "console.log"}')
-    write_result(folder, value, time.monotonic() - begin)
-    print(f'{row.name}, seed {seed}: {metric} {value:.2f}', flush=True)
+        return subprocess.call(command, stdout=log, stderr=subprocess.STDOUT, pass_fds=[descriptor],
+                               env={'OMP_NUM_THREADS': '1', **os.environ})
+
+
+def _failure(folder: Path, code: int, metric: str) -> str:
+    if code:
+        return f'{folder}: the training ended with code {code}, see {folder / "console.log"}'
+    return (f'{folder}: the training ended without {metric} of its last iteration. Either the evaluation has no such '
+            'metric (correct `metric`), or it was stopped in its evaluation: remove this folder to train it anew')
 
 
 def run(comparison: Comparison, work_dir: Path, workers: int, wanted: set[str]) -> list[str]:
     """Trains what is not finished; returns what went wrong."""
     jobs: dict[tuple[str, int], Future] = {}
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         for row in comparison.rows:
             if row.name in wanted:
                 for seed in comparison.seeds:
                     before = jobs.get((row.begin_with, seed))
-                    jobs[row.name, seed] = pool.submit(train, row, seed, comparison.metric, work_dir, before)
+                    jobs[row.name, seed] = pool.submit(train, comparison, row, seed, work_dir, before)
+        wait(jobs.values())
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C begins no further training
+    errors = [job.exception() for job in jobs.values() if job.exception() is not None]
+    for error in errors:
+        if not isinstance(error, (ComparisonError, CheckpointError)):
+            raise error
     # A row that could not begin fails with the error of the one before.
-    return list(dict.fromkeys(str(job.exception()) for job in jobs.values() if job.exception()))
+    return list(dict.fromkeys(map(str, errors)))
+
+
+def of_other_settings(comparison: Comparison, work_dir: Path) -> list[str]:
+    """Returns what is wrong with folders that were trained with other settings."""
+    found = []
+    for row in comparison.rows:
+        for seed in comparison.seeds:
+            try:
+                check_settings(folder_of(work_dir, row.name, seed), comparison.settings[row.name])
+            except ComparisonError as error:
+                found.append(str(error))
+    return found
 
 
 def with_beginnings(comparison: Comparison, names: list[str] | None) -> set[str]:
@@ -87,13 +122,15 @@ def main() -> None:
     with one_line_errors():
         try:
             comparison = Comparison.from_file(args.comparison, args.seeds)
-            errors = [] if args.table else run(comparison, work_dir, args.workers,
-                                               with_beginnings(comparison, args.rows))
+            wanted = with_beginnings(comparison, args.rows)
+            errors = of_other_settings(comparison, work_dir)
         except ComparisonError as error:
             sys.exit(f'error: {error}')
+        if not args.table and not errors:
+            errors = run(comparison, work_dir, args.workers, wanted)
     text = table(comparison, work_dir)
     print(text)
-    if not args.table:
+    if not args.table and work_dir.is_dir():
         (work_dir / 'table.md').write_text(text + '\n')
     if errors:
         sys.exit('error: ' + '\nerror: '.join(errors))

@@ -1,6 +1,6 @@
-# SGG + PTL (Peng et al., ICCV 2023): SYNTHIA to Cityscapes in three rounds, each guided by the segmentor that learned from
-# the round before. The paper's number of rounds, levels and lengths are not known; these are ours.
-# python tools/progressive_translation.py configs/sgg/progressive_synthia2cityscapes.py --work-dir work_dirs/progressive_synthia
+# SGG + PTL (Peng et al., ICCV 2023): SYNTHIA to Cityscapes in three rounds, each guided by the segmentor that learned
+# from the round before. The paper's number of rounds, levels and lengths are not known; these are ours.
+# python tools/progressive_translation.py configs/sgg/progressive_synthia2cityscapes.py --work-dir work_dirs/ptl_synthia
 _base_ = ['./translation_synthia2cityscapes.py']
 
 progressive = dict(

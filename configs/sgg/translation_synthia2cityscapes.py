@@ -1,5 +1,5 @@
-# SGG (Peng et al., ICCV 2023): SYNTHIA translated to the look of Cityscapes, guided by its labels. Images are translated
-# at the size at which they are trained on, in tiles of the size that the diffusion model has learned.
+# SGG (Peng et al., ICCV 2023): SYNTHIA translated to the look of Cityscapes, guided by its labels. Images are
+# translated at the size at which they are trained on, in tiles of the size that the diffusion model has learned.
 # python tools/translate_dataset.py configs/sgg/translation_synthia2cityscapes.py --output data/synthia_as_cityscapes
 _base_ = ['../_base_/datasets/synthia2cityscapes-512x512.py']
 

@@ -6,6 +6,7 @@ the next round goes further.
 """
 import copy
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,13 @@ from torch import Tensor
 
 from ..engine.checkpoint_reading import read_checkpoint
 from ..engine.checkpoint_writing import write_atomically, write_checkpoint
+from ..engine.folder_lock import locked_folder
 from ..engine.stages import DEFAULT_HAND_OVER, Stage, renamed_weights, run_stages
 from .dataset_translation import translate_dataset
 from .errors import TranslationError
+from .reverse_steps import TranslationSettings
+from .run_settings import RunSettings
+from .settings import build_settings
 
 SUMMARY = 'rounds.json'
 
@@ -66,8 +71,11 @@ class ProgressiveSettings:
             raise TranslationError(f'progressive.rounds has the levels {levels}: give at least one, each in (0, 1] and '
                                    'none below the one before')
         if min(each.iterations for each in self.rounds) < 0 or any(not each.iterations for each in self.rounds[:-1]):
-            raise TranslationError(f'progressive.rounds has the iterations {[each.iterations for each in self.rounds]}: '
-                                   'give 1 or more, in the last round also 0')
+            raise TranslationError('progressive.rounds has the iterations '
+                                   f'{[each.iterations for each in self.rounds]}: give 1 or more, in the last round '
+                                   'also 0')
+        if not 0 < self.share <= 1:
+            raise TranslationError(f'progressive.share is {self.share}, allowed is above 0 up to 1')
 
     @classmethod
     def from_config(cls, config: Mapping) -> 'ProgressiveSettings':
@@ -99,20 +107,24 @@ def translate_progressively(config: Config, work_dir: str | Path, launcher: str 
         The dataset of the last round.
 
     Raises:
-        TranslationError: If the config is wrong, or the folder belongs to other settings.
+        TranslationError: If the config is wrong, or a dataset in the folder has other settings.
+        CheckpointError: If a training in the folder had other settings, or another launch works there.
     """
     settings, work_dir = ProgressiveSettings.from_config(config), Path(work_dir)
-    if config.get('segmentor') is None:
-        raise TranslationError('progressive translation needs a guide: set segmentor=dict(config=FILE, checkpoint=FILE) '
-                               'and guidance')
+    _check_beforehand(config, settings)
+    with locked_folder(work_dir, launcher):
+        return _run_rounds(config, settings, work_dir, launcher)
+
+
+def _run_rounds(config: Config, settings: ProgressiveSettings, work_dir: Path, launcher: str) -> Path:
     segmentor, hand_over, finished = dict(config.segmentor), settings.hand_over, []
-    _check_beforehand(settings, segmentor)
     for number, each in enumerate(settings.rounds, start=1):
         folder = work_dir / f'round_{number}'
         dataset = translate_dataset(_translation(config, each, segmentor), folder / 'dataset')
         if each.iterations:
             start = _handed_over(segmentor, hand_over, folder)
             training = fine_tuning(settings, each, dataset, start)
+            training.hand_over = dict(hand_over)  # a finished training with other weights of the guide is refused
             segmentor = _fine_tune(training, folder, number, launcher)
             hand_over = DEFAULT_HAND_OVER
         finished.append(dict(level=each.level, dataset=str(dataset), segmentor=segmentor))
@@ -155,17 +167,37 @@ def _translation(config: Config, each: Round, segmentor: dict) -> Config:
     return config
 
 
-def _check_beforehand(settings: ProgressiveSettings, segmentor: Mapping[str, str]) -> None:
-    """Raises now what a fine-tuning would raise hours later."""
+def _check_beforehand(config: Config, settings: ProgressiveSettings) -> None:
+    """Raises now what a round would raise hours later."""
+    segmentor = config.get('segmentor')
+    if segmentor is None or segmentor.get('checkpoint') is None:
+        raise TranslationError('progressive translation needs a guide: set segmentor=dict(config=FILE, '
+                               'checkpoint=FILE) and guidance')
     for each in settings.rounds:
+        run = RunSettings.from_config(_translation(config, each, dict(segmentor)))
+        try:
+            build_settings(TranslationSettings, run.translation, 'translation')
+        except ValueError as error:
+            raise TranslationError(f'the round of level {each.level}: {error}') from error
         if each.iterations:
-            fine_tuning(settings, each, Path(), Path())
+            _check_source(settings.training, fine_tuning(settings, each, Path(), Path()), run.source)
     if settings.rounds[0].iterations:
         _weights(segmentor, settings.hand_over)
 
 
+def _check_source(file: str, training: Config, source: Mapping) -> None:
+    """Refuses a training that could not use the translations of a source."""
+    dataset = training.train_dataloader.dataset
+    roots = [each.get('data_root') for each in (dataset.get('source') or {}, source)]
+    if dataset.get('type') != 'UDADataset' or None in roots or len(set(map(os.path.realpath, roots))) > 1:
+        raise TranslationError(f'{file} trains with a {dataset.get("type")} on source.data_root={roots[0]}, but the '
+                               f'source of the translation has data_root={roots[1]}: give in progressive.training a '
+                               'config with a UDADataset of that source, or change it by progressive.options')
+
+
 def _weights(segmentor: Mapping[str, str], hand_over: Mapping[str, str]) -> dict[str, Tensor]:
-    state = renamed_weights(read_checkpoint(segmentor['checkpoint'])['state_dict'], hand_over)
+    content = read_checkpoint(segmentor['checkpoint'])
+    state = renamed_weights(content.get('state_dict', content), hand_over)
     if not state:
         raise TranslationError(f'{segmentor["checkpoint"]} has no weights that begin with {list(hand_over)}: set '
                                "progressive.hand_over, {'': 'student.'} for a plain checkpoint of mmseg")

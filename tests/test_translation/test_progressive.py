@@ -1,7 +1,10 @@
 """Rounds of translation and fine-tuning."""
+import copy
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from mmengine.config import Config
 from tiny_progressive import write_progressive
 from tiny_translation import contents
 
-from mmseg_cicld.engine import read_checkpoint
+from mmseg_cicld.engine import CheckpointError, read_checkpoint
 from mmseg_cicld.translation import TranslationError
 from mmseg_cicld.translation.progressive import ProgressiveSettings, Round, fine_tuning, translate_progressively
 
@@ -89,6 +92,29 @@ def test_stopped_between_and_within_rounds_ends_the_same(finished):
     assert (out / 'round_1/training_1/iter_2.pth').stat().st_mtime_ns == kept
 
 
+def test_rounds_of_other_settings_are_refused(finished):
+    config, out = finished
+    for key, value in {'progressive.rounds.0.iterations': 3, 'progressive.hand_over': {'decode_': 'student.decode_'},
+                       'progressive.options': {'optim_wrapper.optimizer.lr': 0.2}}.items():
+        other = copy.deepcopy(config)
+        other.merge_from_dict({key: value})
+        with pytest.raises(CheckpointError, match='config of training_1 is not the one'):
+            translate_progressively(other, out)
+
+
+def test_a_folder_in_use_is_left_alone(folder):
+    (folder / 'out').mkdir()
+    script = ('import fcntl, sys, time\n'
+              'with open(sys.argv[1], "a") as lock: fcntl.lockf(lock, fcntl.LOCK_EX); print(flush=True); time.sleep(600)')
+    command = [sys.executable, '-c', script, folder / 'out/running.lock']
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(CheckpointError, match='is held by'):
+            translate_progressively(Config.fromfile(folder / 'rounds.py'), folder / 'out')
+        other.kill()
+    assert not list((folder / 'out').glob('round_*'))
+
+
 def test_fine_tuning_has_the_length_of_the_round_and_reads_its_images(folder):
     settings = ProgressiveSettings.from_config(Config.fromfile(folder / 'rounds.py'))
     config = fine_tuning(settings, Round(0.3, 20), Path('translated'), Path('start.pth'))
@@ -106,6 +132,10 @@ def test_fine_tuning_has_the_length_of_the_round_and_reads_its_images(folder):
     ({'rounds': [dict(level=0.2, iterations=0), dict(level=0.5, iterations=1)]}, 'in the last round also 0'),
     ({'rounds': [dict(levels=0.2, iterations=0)]}, "'levels'"),
     ({'train': 'x.py'}, "'train'"),
+    ({'share': 1.5}, 'share is 1.5, allowed'),
+    ({'rounds': [ROUNDS[0], dict(level=0.5, iterations=0, options={'translation.step': 3})]}, 'level 0.5: .* no step;'),
+    ({'options': {'train_dataloader.dataset.source.data_root': 'elsewhere'}}, 'source.data_root=elsewhere, but'),
+    ({'options': {'train_dataloader.dataset.type': 'FolderDataset'}}, 'trains with a FolderDataset'),
     ({'hand_over': {'student.': 'student.'}}, 'no weights that begin with'),
 ])
 def test_wrong_configs_are_named(folder, changes, message):

@@ -1,11 +1,13 @@
 """Source images of which some are replaced by their translation to the look of the target."""
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from ..random_streams import KeyedStreams
 from .domain import Domain, build_dataset
 
 STREAM = 'data.translated'
+RECORDS = 'translation'  # folder of tools/translate_dataset.py; images.json in it comes last
 
 
 class TranslatedSource:
@@ -21,7 +23,8 @@ class TranslatedSource:
         share: Probability in (0, 1] of the translation. 1 takes translations alone, except for the dropped images.
 
     Raises:
-        ValueError: If ``share`` is out of range, or the folder has images that the source does not have.
+        ValueError: If ``share`` is out of range, the translation is not finished, the config reads files of the source
+            whatever its ``data_root`` is, or the folder has images that the source does not have.
     """
 
     def __init__(self, original: Domain, config: dict, data_root: str, share: float = 0.5) -> None:
@@ -30,8 +33,13 @@ class TranslatedSource:
         if config.get('data_root') is None:
             raise ValueError('train_dataloader.dataset.translated needs data_root in train_dataloader.dataset.source, '
                              'which its own data_root takes the place of, and data_prefix relative to it')
+        records = Path(data_root, RECORDS)
+        if records.is_dir() and not (records / 'images.json').is_file():
+            raise ValueError(f'{data_root} is a translation that was stopped: run tools/translate_dataset.py once more '
+                             'to finish it, or correct train_dataloader.dataset.translated.data_root')
         self.original, self.share = original, share
         self.translated = Domain(build_dataset(dict(config, data_root=data_root), 'translated source'), 'source')
+        _refuse_files_of_the_source(original, self.translated)
         places = {_name(original, index): index for index in range(len(original))}
         names = [_name(self.translated, index) for index in range(len(self.translated))]
         foreign = [name for name in names if name not in places]
@@ -46,6 +54,15 @@ class TranslatedSource:
         if index in self._index and streams.numpy(STREAM, position).random() < self.share:
             return self.translated.reader(self._index[index])
         return self.original.reader(index)
+
+
+def _refuse_files_of_the_source(original: Domain, translated: Domain) -> None:
+    for key in ('img_path', 'seg_map_path'):
+        path = translated.dataset.data_prefix.get(key)
+        if path is not None and os.path.realpath(path) == os.path.realpath(original.dataset.data_prefix[key]):
+            raise ValueError(f'the translations would be read from {path}, which belongs to the source: make '
+                             f'train_dataloader.dataset.source.data_prefix.{key} relative to its data_root, and set '
+                             'train_dataloader.dataset.translated.data_root to the output of the translation')
 
 
 def _name(domain: Domain, index: int) -> str:

@@ -67,3 +67,27 @@ def test_translations_of_another_source_are_refused(roots, tmp_path):
     other = write_folder(tmp_path / 'other', 7)
     with pytest.raises(ValueError, match='2 images that the source does not have'):
         build(roots[0], dict(data_root=str(other)))
+
+
+@pytest.mark.parametrize('key', ['img_path', 'seg_map_path'])
+def test_files_of_the_source_do_not_pass_for_translations(roots, key):
+    source, translated = roots
+    shutil.copytree(source / 'labels', translated / 'labels', dirs_exist_ok=True)
+    config = folder_config(source, pipeline=random_crops())
+    config['data_prefix'][key] = str(source / config['data_prefix'][key])
+    with pytest.raises(ValueError, match=f'belongs to the source: .*data_prefix.{key}'):
+        DATASETS.build(dict(type='UDADataset', source=config, translated=dict(data_root=str(translated))))
+
+
+def test_the_source_itself_is_no_translation(roots):
+    with pytest.raises(ValueError, match='belongs to the source'):
+        build(roots[0], dict(data_root=str(roots[0])))
+
+
+def test_a_translation_that_was_stopped_is_refused(roots):
+    source, translated = roots
+    (translated / 'translation').mkdir()
+    with pytest.raises(ValueError, match='translation that was stopped'):
+        build(source, dict(data_root=str(translated)))
+    (translated / 'translation/images.json').write_text('[]')
+    assert build(source, dict(data_root=str(translated)))

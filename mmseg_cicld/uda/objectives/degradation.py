@@ -48,8 +48,8 @@ class DegradationConsistency(Objective):
         same_draws: Source and target image of a pair get the same level and noise, as in the released code.
         recompute: Activations of the separate encoder are computed twice instead of kept: less memory, more time.
         crop: Side of the random part of each image that is degraded and seen, as a share in (0, 1) of the image's:
-            0.5 takes about a quarter of the time and memory. Rounded to multiples of 32 pixels. None: whole images, as
-            published.
+            0.5 takes about a quarter of the time and memory. Rounded to multiples of 32 pixels; with HRDA at least its
+            ``hr_crop_size``. None: whole images, as published.
         name: Prefix in the log.
 
     Raises:
@@ -144,7 +144,8 @@ class DegradationConsistency(Objective):
         if self.crop is None:
             return list(tensors)
         height, width = tensors[0].shape[2:]
-        sides = [max(CROP_MULTIPLE, round(side * self.crop / CROP_MULTIPLE) * CROP_MULTIPLE) for side in (height, width)]
+        sides = [max(CROP_MULTIPLE, round(side * self.crop / CROP_MULTIPLE) * CROP_MULTIPLE)
+                 for side in (height, width)]
         if sides[0] > height or sides[1] > width:
             raise ValueError(f'DegradationConsistency with crop={self.crop} cuts {sides[0]} x {sides[1]} pixels out of '
                              f'crops of {height} x {width}: set crop=None, or a larger crop_size')

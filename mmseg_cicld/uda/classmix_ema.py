@@ -9,6 +9,8 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import _IncompatibleKeys
 
 from ..finite_losses import image_files, read_finite
 from ..random_streams import KeyedStreams
@@ -67,7 +69,10 @@ class ClassMixEMA(BaseModel):
         self._check()
         for objective in self.objectives:
             objective.attach(student)
+        if train_only is None:
+            self._check_statistics_of_teacher()
         self._frozen = [] if train_only is None else freeze_all_but(student, train_only)
+        self.register_load_state_dict_post_hook(copy_student_to_unloaded_teacher)
         # An objective may have a teacher of its own; all of them follow the student in the same way.
         self._teachers = [module for module in self.modules() if isinstance(module, EMATeacher)]
 
@@ -207,6 +212,12 @@ class ClassMixEMA(BaseModel):
         self._counts[counter] += 1
         self.get_buffer(counter).add_(1)
 
+    def _check_statistics_of_teacher(self) -> None:
+        norms = any(isinstance(module, _BatchNorm) for module in self.student.modules())
+        if self.evaluate == 'teacher' and norms and not any(each.needs_teacher for each in self.objectives):
+            raise ValueError("model.evaluate is 'teacher', but no objective lets it predict, so its batch norms would be "
+                             "tested with the statistics of the start: set model.evaluate='student'")
+
     def _check(self) -> None:
         if self.evaluate not in ('student', 'teacher'):
             raise ValueError(f"model.evaluate is '{self.evaluate}', allowed are 'student' and 'teacher'")
@@ -227,3 +238,18 @@ class ClassMixEMA(BaseModel):
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._counts = {counter: int(self.get_buffer(counter)) for counter in COUNTERS}
+
+
+def copy_student_to_unloaded_teacher(model: ClassMixEMA, keys: _IncompatibleKeys) -> None:
+    """Lets the teacher begin with weights that came for the student alone, as ``load_from`` gives them.
+
+    The first update would copy parameters, but not the statistics of batch norms.
+    """
+    if model.teacher is None:
+        return
+    missing = set(keys.missing_keys)
+    # Batch norms fill in these counters by themselves, so they are never missing.
+    teacher = {f'teacher.{name}' for name in model.teacher.state_dict() if not name.endswith('num_batches_tracked')}
+    student = {f'student.{name}' for name in model.student.state_dict()}
+    if teacher <= missing and not student & missing:
+        model.teacher.copy_from(model.student)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
+from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 
@@ -255,3 +256,26 @@ def test_adversary_sends_each_gradient_where_it_belongs(segmentor, batch):
         gradients = torch.autograd.grad(losses[key], discriminator + student, allow_unused=True)
         assert all(g is not None for g in gradients[:len(discriminator)])
         assert all(g is None for g in gradients[len(discriminator):])
+
+
+def test_a_teacher_that_never_predicts_is_not_evaluated_with_batch_norms(segmentor):
+    config = dict(type='ClassMixEMA', teacher=dict(momentum=0.9), objectives=[dict(type='SourceSupervision')],
+                  evaluate='teacher')
+    with pytest.raises(ValueError, match="set model.evaluate='student'"):
+        MODELS.build(dict(config, segmentor=segmentor('deeplabv3plus')))
+    MODELS.build(dict(config, segmentor=segmentor('deeplabv3plus'), evaluate='student'))
+
+
+def test_weights_for_the_student_alone_are_the_teachers_too(segmentor):
+    config = dict(type='ClassMixEMA', segmentor=segmentor('deeplabv3plus'), objectives=[
+        dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.1)], teacher=dict(momentum=0.9))
+    trained, model = MODELS.build(copy.deepcopy(config)), MODELS.build(copy.deepcopy(config))
+    state = {name: torch.rand_like(value) if value.is_floating_point() else value
+             for name, value in trained.state_dict().items()}
+    student = {name: value for name, value in state.items() if name.startswith('student.')}
+    load_state_dict(model, student)
+    assert all(value.equal(model.student.get_buffer(name)) for name, value in model.teacher.network.named_buffers())
+    assert any(name.endswith('running_mean') for name, _ in model.teacher.network.named_buffers())
+    load_state_dict(model, state)  # with weights of its own the teacher has these
+    mean = 'backbone.stem.1.running_mean'
+    assert model.teacher.network.get_buffer(mean).equal(state[f'teacher.network.{mean}'])

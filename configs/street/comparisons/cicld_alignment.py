@@ -6,7 +6,8 @@ short = {'param_scheduler.1.end': 150, 'train_cfg.max_iters': 150, 'train_cfg.va
 align = 'model.objectives.0'
 two, three = {f'{align}.domains': 2}, {f'{align}.domains': 3}
 none = {f'{align}.domains': 2, f'{align}.weight': None}
-contrast, mmd = {f'{align}.contrastive': dict(weight=1.0)}, {f'{align}.mmd': dict(weight=1.0)}
+contrast, mmd = {f'{align}.contrastive': dict(weight=1.0)}, {f'{align}.mmd': dict(weight=0.01)}
+strong_mmd = {f'{align}.mmd': dict(weight=1.0)}
 first = 'connected, image latent'
 rows = [
     dict(name=first, config='configs/street/cicld-stage1_street.py'),
@@ -16,6 +17,7 @@ rows = [
         '3 domains': three,
         'contrast': {**none, **contrast},
         'MMD': {**none, **mmd},
+        'MMD of weight 1': {**none, **strong_mmd},
         '2 domains, contrast': {**two, **contrast},
         '3 domains, contrast': {**three, **contrast},
         '2 domains, MMD': {**two, **mmd},

@@ -27,7 +27,6 @@ class Row:
         begin_with: Name of an earlier row whose weights (of the same seed) this one begins with.
         hand_over: Which weights it takes over, see :class:`~mmseg_cicld.engine.stages.Stage`; None: what the config
             says.
-        show: Whether the table has the row; first stages that others share may be left out.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Row:
     options: Mapping[str, object] = field(default_factory=dict)
     begin_with: str | None = None
     hand_over: Mapping[str, str] | None = None
-    show: bool = True
 
 
 @dataclass(frozen=True)
@@ -136,9 +134,8 @@ def table(comparison: Comparison, work_dir: Path) -> str:
     heads = ['', *(f'seed {seed}' for seed in comparison.seeds), 'mean ± deviation', 'seconds']
     lines = ['| ' + ' | '.join(heads) + ' |', '|---' * len(heads) + '|']
     for row in comparison.rows:
-        if row.show:
-            folders = [folder_of(work_dir, row.name, seed) for seed in comparison.seeds]
-            lines.append(_line(row, [_current_result(folder, comparison.settings[row.name]) for folder in folders]))
+        folders = [folder_of(work_dir, row.name, seed) for seed in comparison.seeds]
+        lines.append(_line(row, [_current_result(folder, comparison.settings[row.name]) for folder in folders]))
     return '\n'.join(lines)
 
 

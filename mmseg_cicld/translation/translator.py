@@ -15,7 +15,7 @@ from .reverse_steps import ReverseSteps, TranslationSettings
 from .segmentation_guide import SegmentationGuide
 from .settings import build_settings
 
-DTYPES = {None: None, 'bfloat16': torch.bfloat16, torch.bfloat16: torch.bfloat16}
+DTYPES = {None: None, 'bfloat16': torch.bfloat16}
 
 
 class Translator(nn.Module):

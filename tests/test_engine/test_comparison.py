@@ -76,7 +76,7 @@ def test_a_row_that_would_begin_with_nothing_is_named(tmp_path):
 
 def test_table_has_mean_and_sample_deviation(tmp_path):
     (tmp_path / 'a.py').write_text('width = 1')
-    rows = [Row(name, str(tmp_path / 'a.py'), show=name != 'hidden') for name in ('a, b', 'hidden', 'c')]
+    rows = [Row(name, str(tmp_path / 'a.py')) for name in ('a, b', 'c')]
     comparison = Comparison(rows, seeds=(0, 1, 2))
     for seed, value in enumerate((30.0, 32.0, 37.0)):
         finish(comparison, tmp_path, 'a, b', seed, value, 60 + seed)

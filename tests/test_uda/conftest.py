@@ -77,3 +77,12 @@ def batch():
         return out
 
     return build
+
+
+@pytest.fixture
+def hrda(segmentor):
+    """A tiny two-scale segmentor: SegFormer with crops of 32 in images of 64."""
+    config = segmentor()
+    config.update(type='HRDAEncoderDecoder', hr_crop_size=(32, 32))
+    config['decode_head'].update(type='HRDAHead', single_scale_head='SegformerHead', hr_loss_weight=0.1)
+    return config

@@ -1,8 +1,8 @@
 """Degradation consistency on random parts of the images, its cheaper form."""
 import pytest
 import torch
+from degraded_training import DEGRADED, MIX, SOURCE, build, step
 from mmseg.registry import MODELS
-from test_degradation_consistency import DEGRADED, MIX, SOURCE, build, hrda, step  # noqa: F401 (a fixture)
 
 from mmseg_cicld.random_streams import KeyedStreams
 
@@ -32,7 +32,7 @@ def test_image_label_and_weight_are_cut_alike(segmentor, batch):
         assert boxes[0] != boxes[1]
 
 
-def test_both_scales_follow(hrda, batch):  # noqa: F811
+def test_both_scales_follow(hrda, batch):
     model = build(hrda, [SOURCE, MIX, HALF])
     log = step(model, batch(size=128))
     assert model.forwards['degraded.target'][0].shape == (2, 3, 64, 64)

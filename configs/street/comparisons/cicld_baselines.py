@@ -4,10 +4,13 @@ _base_ = ['./short.py']
 daformer = 'configs/street/daformer_street.py'
 evaluated = {'model.evaluate': 'teacher'}  # as CICLD is
 head = 'model.segmentor.decode_head'
+wide = {f'{head}.channels': 128, f'{head}.decoder_params.embed_dims': 128}
+longer = {f'{key}': 300 for key in ('param_scheduler.1.end', 'train_cfg.max_iters', 'train_cfg.val_interval')}
 rows = [
-    dict(name='DAFormer, equal parameters', config=daformer,
-         options={**evaluated, f'{head}.channels': 128, f'{head}.decoder_params.embed_dims': 128}),
-    dict(name='DAFormer, equal time', config=daformer,
-         options={**evaluated, 'param_scheduler.1.end': 450, 'train_cfg.max_iters': 450,
-                  'train_cfg.val_interval': 450}),
+    dict(name='source only, DAFormer of equal parameters', config=daformer, options={**_base_.source_only, **wide}),
+    dict(name='DAFormer, equal parameters', config=daformer, begin_with='source only, DAFormer of equal parameters',
+         options={**evaluated, **wide}),
+    dict(name='source only, DAFormer', config=daformer, options=_base_.source_only),
+    dict(name='DAFormer, equal time', config=daformer, begin_with='source only, DAFormer',
+         options={**evaluated, **longer}),
 ]

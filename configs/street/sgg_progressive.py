@@ -6,7 +6,7 @@ progressive = dict(
     training='configs/street/sgg-fine-tuning_street.py',
     share=1.0,  # translated images alone
     rounds=[
-        dict(level=0.1, iterations=100),
-        dict(level=0.2, iterations=100),
+        dict(level=0.1, iterations=100, options={'translation.steps': 2}),
+        dict(level=0.2, iterations=100, options={'translation.steps': 4}),
         dict(level=0.3, iterations=0),
     ])

@@ -8,12 +8,12 @@ model = dict(
     # Velocity: the estimate of the clean image that guidance looks at is good at every noise level.
     scheduler=dict(prediction_type='v_prediction', clip_sample=True),
     unet=dict(
-        block_out_channels=(16, 16, 32, 64, 64),  # the attention is in the middle block, at 8 x 16 places of an image
+        block_out_channels=(32, 32, 64, 128, 128),  # the attention is in the middle block, at 8 x 16 places of an image
         down_block_types=('DownBlock2D', ) * 5,
         up_block_types=('UpBlock2D', ) * 5,
         layers_per_block=1,
         norm_num_groups=4),
-    momentum=0.99)
+    momentum=0.995)
 
 target_train = dict(
     type='CityscapesDataset',
@@ -27,8 +27,9 @@ target_train = dict(
     ])
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(target=target_train))
 
-iterations = 2000
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+iterations = 5000
+# bfloat16 halves the time on CPUs that compute in it.
+optim_wrapper = dict(type='AutocastOptimWrapper', dtype='bfloat16', optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=50, end=iterations)

@@ -1,5 +1,6 @@
 """Every command of the README and of the pages in docs runs, in order, in a folder that looks like a fresh clone."""
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -39,15 +40,23 @@ def test_only_what_no_test_machine_has_is_left_out():
     assert len(skipped) < len(BLOCKS) / 2
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize('page', [*PAGES, *sorted((ROOT / 'configs').glob('*/README.md'))],
+                         ids=lambda page: str(page.relative_to(ROOT)))
 def test_linked_files_exist(page):
     for target in _links(page.read_text(encoding='utf-8')):
-        assert (page.parent / target).exists(), target
+        file, _, heading = target.partition('#')
+        assert (page.parent / file).exists(), target
+        assert not heading or heading in _anchors(page.parent / file if file else page), target
 
 
 def _links(text: str) -> list[str]:
     targets = [part.partition(')')[0] for part in text.split('](')[1:]]
     return [target for target in targets if '://' not in target]
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = [line.lstrip('#').strip() for line in page.read_text(encoding='utf-8').splitlines() if line.startswith('#')]
+    return {re.sub(r'[^\w -]', '', heading).lower().replace(' ', '-') for heading in headings}
 
 
 @pytest.mark.parametrize(('page', 'message'), [

@@ -193,7 +193,7 @@ def test_one_step_learns_in_every_part_and_predicts_what_it_learned(path):
 
 
 @pytest.mark.parametrize('stage, options', [
-    ('', {'neck.connect': False, 'decode_head.in_channels': [16]}),
+    ('', {'neck.connect': False, 'decode_head.in_channels': [64]}),
     ('', {'decode_head.condition': 'none'}),
     ('-stage1', {'decode_head.denoiser': None}),
     ('', {'decode_head.inference.steps': 0, 'decode_head.training.prediction_steps': 0}),

@@ -30,7 +30,9 @@ def test_commands_run(block: Block, clone: Path):
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
         port = str(probe.getsockname()[1])
-    run(['bash', '-euo', 'pipefail', '-c', block.shrunk()], cwd=clone, env=environment(PORT=port, **block.env))
+    # `run` compares the exit code, and shows the output if it is another.
+    done = run(['bash', '-euo', 'pipefail', '-c', block.shrunk()], cwd=clone, env=environment(PORT=port, **block.env))
+    assert done.returncode == 0
 
 
 def test_only_what_no_test_machine_has_is_left_out():

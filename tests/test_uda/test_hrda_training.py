@@ -12,15 +12,6 @@ MIX = dict(type='ClassMixSelfTraining', threshold=0.06)
 MASKED = dict(type='MaskedConsistency', block=16, threshold=0.06)
 
 
-@pytest.fixture
-def hrda(segmentor):
-    """A tiny two-scale segmentor: SegFormer with crops of 32 in images of 64."""
-    config = segmentor()
-    config.update(type='HRDAEncoderDecoder', hr_crop_size=(32, 32))
-    config['decode_head'].update(type='HRDAHead', single_scale_head='SegformerHead', hr_loss_weight=0.1)
-    return config
-
-
 def build(config, objectives, **kwargs):
     torch.manual_seed(0)
     return MODELS.build(ConfigDict(type='ClassMixEMA', segmentor=copy.deepcopy(config),

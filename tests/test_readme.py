@@ -10,7 +10,7 @@ from shell_commands import ROOT, environment, run
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 BLOCKS = [(page, block) for page in PAGES for block in read_blocks(page)]
-pytestmark = pytest.mark.timeout(1200)  # the first run makes an environment
+pytestmark = pytest.mark.timeout(600)
 OWN = ('.git', 'data', 'work_dirs', 'build', 'dist')  # what commands write is written to the folder of the test
 
 

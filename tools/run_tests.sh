@@ -10,6 +10,7 @@ bash tools/setup_env.sh --tests
 processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1
-# A file stays in one process, since its tests share what they have prepared. A test that hangs fails.
+# A file stays in one process, since its tests share what they have prepared. A test that hangs fails, by a signal: the
+# other method of pytest-timeout ends the process, and leaves the programs that the test has started running.
 exec .venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --timeout 300 \
-    --timeout-method thread "$@"
+    --timeout-method signal "$@"

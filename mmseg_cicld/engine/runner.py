@@ -84,13 +84,18 @@ class AdaptationRunner(Runner):
         super().register_hook(hook, priority)
 
     def train(self) -> nn.Module:
-        """Audits the data, trains, and lets hooks release what they hold (signal handlers) however training ends."""
+        """Audits the data and trains; however that ends, hooks release signal handlers, and the loaders' workers end."""
         if self.cfg.get('label_audit') is not None:
             self._audit_data()
         try:
             return super().train()
         finally:
             self.call_hook('release')
+            for loop in (self._train_loop, self._val_loop):
+                if isinstance(loop, BaseLoop):
+                    # Persistent workers end with this iterator. The garbage collector would close the queues through
+                    # which they are told so first, and then wait for each of them for 5 seconds.
+                    loop.dataloader._iterator = None
 
     def _audit_data(self) -> None:
         problem: list[ValueError | None] = [None]

@@ -1,4 +1,5 @@
 """A run that was stopped and resumed is the run that was not stopped, bit by bit."""
+import multiprocessing
 import os
 import signal
 
@@ -62,6 +63,14 @@ def test_number_of_workers_may_change(straight, tmp_path):
     train(tmp_path, workers=2, options={'train_cfg.max_iters': 3})
     train(tmp_path, workers=0, options={'resume': True})
     assert_same_run(straight, tmp_path)
+
+
+def test_workers_of_the_loaders_end_with_the_training(tmp_path):
+    workers = {f'{part}_dataloader.{key}': value for part in ('train', 'val')
+               for key, value in dict(num_workers=1, persistent_workers=True).items()}
+    runner = train(tmp_path, options={'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2, **workers})
+    assert multiprocessing.active_children() == []
+    runner.val()  # a loader begins anew with other workers
 
 
 def test_plain_segmentor_with_dropout_resumes_exactly(tmp_path):

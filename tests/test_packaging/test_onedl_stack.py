@@ -6,7 +6,6 @@ import pytest
 from shell_commands import ROOT, SHRUNK, environment, render_tiny_street, run
 
 PYTHON = ROOT / '.venv-onedl' / 'bin' / 'python'
-pytestmark = pytest.mark.timeout(1200)  # the first run makes an environment
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -15,6 +14,7 @@ def onedl_environment() -> None:
     run(['bash', ROOT / 'tools' / 'setup_env.sh', '--stack', 'onedl'], cwd=ROOT, env=environment(VENV=''))
 
 
+@pytest.mark.timeout(900)  # makes the environment
 def test_environment_holds_the_fork_alone():
     names = subprocess.run([PYTHON, '-m', 'pip', 'list', '--format=freeze'], text=True, capture_output=True,
                            check=True).stdout

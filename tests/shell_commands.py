@@ -1,5 +1,6 @@
 """Runs programs as a user does: as processes, with this package importable, away from the source tree."""
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,10 +35,15 @@ def run(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str] | None 
     Returns:
         The finished process with its output as text.
     """
-    done = subprocess.run([str(word) for word in command], cwd=cwd, env=dict(env or environment()), text=True,
-                          capture_output=True, timeout=900)
-    assert done.returncode == code, f'{command} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}'
-    return done
+    with subprocess.Popen([str(word) for word in command], cwd=cwd, env=dict(env or environment()), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            stdout, stderr = process.communicate()
+        except BaseException:  # the timeout of the test, or Ctrl-C: what the program has started ends with it
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    assert process.returncode == code, f'{command} ended with {process.returncode}:\n{stdout[-4000:]}\n{stderr[-4000:]}'
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def python(*arguments: str | Path, cwd: Path, **kwargs) -> subprocess.CompletedProcess[str]:

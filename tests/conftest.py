@@ -24,6 +24,7 @@ class FailuresAtOnce:
             self._terminal.write_line(f'\n{report.when} of {report.nodeid} failed:\n{report.longreprtext[-1500:]}')
 
 
+@pytest.hookimpl(trylast=True)  # after the terminal is there
 def pytest_configure(config: pytest.Config) -> None:
     """The processes of pytest-xdist have no terminal; what they report is printed by the one that started them."""
     if config.pluginmanager.has_plugin('terminalreporter') and not hasattr(config, 'workerinput'):

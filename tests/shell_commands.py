@@ -38,7 +38,7 @@ def run(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str] | None 
     with subprocess.Popen([str(word) for word in command], cwd=cwd, env=dict(env or environment()), text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
         try:
-            stdout, stderr = process.communicate()
+            stdout, stderr = process.communicate(timeout=900)
         except BaseException:  # the timeout of the test, or Ctrl-C: what the program has started ends with it
             os.killpg(process.pid, signal.SIGKILL)
             raise

@@ -6,6 +6,7 @@ import pytest
 from shell_commands import ROOT, SHRUNK, environment, render_tiny_street, run
 
 PYTHON = ROOT / '.venv-onedl' / 'bin' / 'python'
+pytestmark = pytest.mark.timeout(600)  # the first run makes an environment
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -14,7 +15,6 @@ def onedl_environment() -> None:
     run(['bash', ROOT / 'tools' / 'setup_env.sh', '--stack', 'onedl'], cwd=ROOT, env=environment(VENV=''))
 
 
-@pytest.mark.timeout(900)  # makes the environment
 def test_environment_holds_the_fork_alone():
     names = subprocess.run([PYTHON, '-m', 'pip', 'list', '--format=freeze'], text=True, capture_output=True,
                            check=True).stdout
@@ -31,11 +31,11 @@ import sys
 import mmseg_cicld
 from mmengine.config import Config
 from mmseg.registry import MODELS
-assert "mmcv._ext" not in sys.modules
-assert Config.fromfile("theirs.py").model.type == "EncoderDecoder"
-assert MODELS.build(Config.fromfile("ours.py").model)
+print("mmcv._ext" in sys.modules, Config.fromfile("theirs.py").model.type,
+      type(MODELS.build(Config.fromfile("ours.py").model)).__name__)
 '''
-    run([PYTHON, '-W', 'ignore', '-c', code], cwd=tmp_path)
+    done = run([PYTHON, '-W', 'ignore', '-c', code], cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == 'False EncoderDecoder ClassMixEMA', 'no stand-in for operators that the fork has'
 
 
 def test_trains_saves_and_tests(tmp_path: Path):

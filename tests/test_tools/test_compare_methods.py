@@ -1,11 +1,10 @@
 """tools/analysis_tools/compare_methods.py: rows by seeds, to a table."""
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from shell_commands import ROOT, environment
+from shell_commands import ROOT, environment, run
 
 sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 
@@ -29,9 +28,7 @@ def run_tool(root: Path, *more: str, code: int = 0) -> str:
     path = os.pathsep.join([str(ROOT / 'tests/test_engine'), str(ROOT)])
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools/analysis_tools/compare_methods.py', 'rows.py',
                '--work-dir', 'trainings', *more]
-    done = subprocess.run([str(word) for word in command], cwd=root, env=environment(PYTHONPATH=path), text=True,
-                          capture_output=True, timeout=600)
-    assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
+    done = run(command, cwd=root, env=environment(PYTHONPATH=path), code=code)
     return done.stdout + done.stderr
 
 

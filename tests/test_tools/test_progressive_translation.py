@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from shell_commands import ROOT, environment
+from shell_commands import ROOT, environment, run
 
 TOOL = ROOT / 'tools/progressive_translation.py'
 sys.path.insert(0, str(ROOT / 'tests/test_translation'))  # the config of the segmentors imports from there
@@ -35,8 +35,8 @@ def test_killed_in_the_training_of_a_round_it_goes_on(folder):
     process.send_signal(signal.SIGKILL)
     process.wait()
     images = {path: path.stat().st_mtime_ns for path in (folder / 'out/round_1/dataset/images').rglob('*.png')}
-    done = subprocess.run(COMMAND, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0 and 'translated dataset: out/round_2/dataset' in done.stdout, done.stderr[-2000:]
+    done = run(COMMAND, cwd=folder, env=ENVIRONMENT)
+    assert 'translated dataset: out/round_2/dataset' in done.stdout
     assert len(images) == 5 and images == {path: path.stat().st_mtime_ns for path in images}
 
 
@@ -44,6 +44,6 @@ def test_mistakes_are_one_line(folder):
     config = Config.fromfile(folder / 'rounds.py')
     config.pop('progressive')
     config.dump(folder / 'rounds.py')
-    done = subprocess.run(COMMAND, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 1 and 'error: progressive of the config is wrong' in done.stderr
+    done = run(COMMAND, cwd=folder, env=ENVIRONMENT, code=1)
+    assert 'error: progressive of the config is wrong' in done.stderr
     assert 'Traceback' not in done.stderr

@@ -4,7 +4,6 @@ import os
 import runpy
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from shell_commands import ROOT, SHRUNK, environment, render_tiny_street
+from shell_commands import ROOT, SHRUNK, environment, render_tiny_street, run
 
 sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 
@@ -48,9 +47,7 @@ def write_configs(root: Path, options: dict[str, dict] | None = None) -> list[Pa
 def run_tool(root: Path, files: list[Path], *more: str, code: int = 0, launch: tuple = ()) -> str:
     path = os.pathsep.join([str(ROOT / 'tests/test_engine'), str(ROOT)])
     command = [sys.executable, '-W', 'ignore', *launch, TOOL, *files, '--work-dir', root, *more]  # the last one counts
-    done = subprocess.run([str(word) for word in command], cwd=root, env=environment(PYTHONPATH=path), text=True,
-                          capture_output=True, timeout=900)
-    assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
+    done = run(command, cwd=root, env=environment(PYTHONPATH=path), code=code)
     return done.stdout + done.stderr
 
 

@@ -1,7 +1,6 @@
 # What CICLD has to beat: DAFormer with as many parameters, and with as much time as both of CICLD's stages take.
 _base_ = ['./short.py']
 
-options = {'optim_wrapper.type': 'AutocastOptimWrapper', 'optim_wrapper.dtype': 'bfloat16'}  # as CICLD's
 daformer = 'configs/street/daformer_street.py'
 evaluated = {'model.evaluate': 'teacher'}  # as CICLD is
 head = 'model.segmentor.decode_head'

@@ -2,7 +2,7 @@
 # Each network learns from source images before it adapts.
 _base_ = ['./short.py']
 
-options = {'optim_wrapper.type': 'AutocastOptimWrapper', 'optim_wrapper.dtype': 'bfloat16'}  # a third of the time less
+options = _base_.bfloat16
 head = 'model.segmentor.decode_head'
 stage1 = 'configs/street/cicld-stage1_street.py'
 apart = {'model.segmentor.neck.connect': False, f'{head}.in_channels': [64]}

@@ -72,7 +72,7 @@ class ClassMixEMA(BaseModel):
         if train_only is None:
             self._check_statistics_of_teacher()
         self._frozen = [] if train_only is None else freeze_all_but(student, train_only)
-        self.register_load_state_dict_post_hook(copy_student_to_unloaded_teacher)
+        self.register_load_state_dict_post_hook(copy_student_to_what_was_not_loaded)
         # An objective may have a teacher of its own; all of them follow the student in the same way.
         self._teachers = [module for module in self.modules() if isinstance(module, EMATeacher)]
 
@@ -240,16 +240,19 @@ class ClassMixEMA(BaseModel):
         self._counts = {counter: int(self.get_buffer(counter)) for counter in COUNTERS}
 
 
-def copy_student_to_unloaded_teacher(model: ClassMixEMA, keys: _IncompatibleKeys) -> None:
-    """Lets the teacher begin with weights that came for the student alone, as ``load_from`` gives them.
+def copy_student_to_what_was_not_loaded(model: ClassMixEMA, keys: _IncompatibleKeys) -> None:
+    """Lets teachers and other copies of the student begin with weights that came for it alone, as ``load_from`` gives them.
 
-    The first update would copy parameters, but not the statistics of batch norms.
+    The first update of a teacher would copy parameters, but not the statistics of batch norms.
     """
-    if model.teacher is None:
-        return
     missing = set(keys.missing_keys)
-    # Batch norms fill in these counters by themselves, so they are never missing.
-    teacher = {f'teacher.{name}' for name in model.teacher.state_dict() if not name.endswith('num_batches_tracked')}
-    student = {f'student.{name}' for name in model.student.state_dict()}
-    if teacher <= missing and not student & missing:
-        model.teacher.copy_from(model.student)
+    if not missing.isdisjoint(f'student.{name}' for name in model.student.state_dict()):
+        return
+    copies = {} if model.teacher is None else {'teacher': model.teacher}
+    for index, objective in enumerate(model.objectives):
+        copies.update({f'objectives.{index}.{name}': part for name, part in objective.copies_of_student.items()})
+    for prefix, part in copies.items():
+        # Batch norms fill in these counters by themselves, so they are never missing.
+        names = {f'{prefix}.{name}' for name in part.state_dict() if not name.endswith('num_batches_tracked')}
+        if names <= missing:
+            part.copy_from(model.student)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from degraded_training import DEGRADED, MIX, SOURCE, VARIANTS, build, step
 from mmengine.optim import OptimWrapper
+from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS
 
 from mmseg_cicld.models.losses import DegradationConsistencyLoss
@@ -201,6 +202,20 @@ def test_initialisation_reaches_the_separate_encoder(segmentor):
     backbone = model.objectives[-1].shift_encoder.encoder.backbone
     assert all(torch.equal(value, backbone.state_dict()[name])
                for name, value in model.student.backbone.state_dict().items())
+
+
+def test_weights_for_the_student_alone_reach_the_separate_encoder(segmentor):
+    model = build(segmentor(), [SOURCE, MIX, DEGRADED])
+    student = {f'student.{name}': torch.rand_like(value) if value.is_floating_point() else value
+               for name, value in model.student.state_dict().items()}
+    load_state_dict(model, student)
+    encoder = model.objectives[-1].shift_encoder.encoder
+    assert all(value.equal(student[f'student.{name}']) for name, value in encoder.state_dict().items())
+    own = {name: torch.rand_like(value) if value.is_floating_point() else value
+           for name, value in model.state_dict().items()}
+    load_state_dict(model, own)  # with weights of its own, as in a resumed training, it has these
+    assert all(value.equal(own[f'objectives.2.shift_encoder.encoder.{name}'])
+               for name, value in encoder.state_dict().items())
 
 
 def test_the_picture_of_a_step_shows_the_degraded_images(segmentor, batch):

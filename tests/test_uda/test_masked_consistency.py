@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.optim import OptimWrapper
+from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS
 
 from mmseg_cicld.random_streams import KeyedStreams
@@ -169,6 +170,15 @@ def test_initialisation_reaches_the_own_teacher(segmentor):
     for one, other in zip(model.student.state_dict().values(),
                           model.objectives[1].teacher.network.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_weights_for_the_student_alone_reach_the_own_teacher(segmentor):
+    model = build(segmentor(), [SOURCE, dict(MASKED, own_teacher=dict(momentum=0.9))], teacher=None)
+    student = {f'student.{name}': torch.rand_like(value) if value.is_floating_point() else value
+               for name, value in model.student.state_dict().items()}
+    load_state_dict(model, student)
+    assert all(value.equal(student[f'student.{name}'])
+               for name, value in model.objectives[1].teacher.network.state_dict().items())
 
 
 def test_the_picture_of_a_step_shows_the_masked_images(segmentor, batch):

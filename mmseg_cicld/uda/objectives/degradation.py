@@ -2,7 +2,7 @@
 
 Shape suffixes: B images, C channels, H and W height and width.
 """
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -104,6 +104,11 @@ class DegradationConsistency(Objective):
             self.shift_encoder = SharedShiftEncoder(student)
         if self.reconstruction_head is None:
             self.reconstruction_head = self._build_reconstruction(student)
+
+    @property
+    def copies_of_student(self) -> Mapping[str, nn.Module]:
+        """The separate encoder without its modulation."""
+        return {'shift_encoder.encoder': self.shift_encoder.encoder} if self._shift_encoder_kind == 'separate' else {}
 
     def _build_reconstruction(self, student: nn.Module) -> nn.Module | None:
         channels = normalisation(student)[0].shape[1]

@@ -2,7 +2,7 @@
 
 Shape suffixes: B images, C channels, H and W height and width, h and w height and width of the block grid.
 """
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -70,6 +70,11 @@ class MaskedConsistency(Objective):
             self.teacher = EMATeacher(student, **self._own_teacher)
         else:
             self.teacher.copy_from(student)
+
+    @property
+    def copies_of_student(self) -> Mapping[str, nn.Module]:
+        """The teacher of its own."""
+        return {} if self.teacher is None else {'teacher': self.teacher}
 
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the losses on the masked images."""

@@ -1,5 +1,5 @@
 """What every training signal has in common."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -24,6 +24,14 @@ class Objective(nn.Module):
 
     def attach(self, student: nn.Module) -> None:
         """Called after the student was built and again after its weights were initialised."""
+
+    @property
+    def copies_of_student(self) -> Mapping[str, nn.Module]:
+        """Submodules that begin as the student, by their names; each has ``copy_from(student)``.
+
+        They follow when the student begins with weights that came for it alone, as ``load_from`` gives them.
+        """
+        return {}
 
     @property
     def passes(self) -> Sequence[Callable[[StepContext], dict[str, Tensor]]]:

@@ -168,6 +168,8 @@ def test_settings_of_cicld_are_those_of_the_paper_where_it_gives_them(path):
     assert config.optim_wrapper.paramwise_cfg.custom_keys.denoiser == dict(lr_mult=1.0)
     assert config.train_dataloader.batch_size == 2
     assert config.model.segmentor.decode_head.inference.steps == (1 if one_step else 50)
+    degraded = dict(type='DegradationConsistency', weights='paper', threshold=0.968)
+    assert (config.model.objectives[-1] == degraded) == path.stem.startswith('dida')
 
 
 @pytest.mark.parametrize('path', ['cicld/cicld-one-step_mit-b5_1xb2-10k_gta2cityscapes-512x512',

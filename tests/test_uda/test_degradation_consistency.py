@@ -1,5 +1,6 @@
 """Degradation consistency: supervision of each domain, draws, losses, gradients of each variant, errors."""
 import copy
+import weakref
 
 import pytest
 import torch
@@ -98,7 +99,7 @@ def test_losses_of_a_step_are_the_direct_formulas(segmentor, batch):
 
 
 def test_losses_with_a_separate_encoder_are_the_direct_formulas(segmentor, batch):
-    model = build(segmentor(dropout_ratio=0.0), [SOURCE, MIX, DEGRADED])
+    model = build(segmentor(dropout_ratio=0.0), [SOURCE, MIX, dict(DEGRADED, threshold=0.085)])
     _without_stochastic_depth(model)
     before = copy.deepcopy(model)
     log = step(model, batch())
@@ -109,9 +110,19 @@ def test_losses_with_a_separate_encoder_are_the_direct_formulas(segmentor, batch
     logits = before.student.decode_head(features)
     expected = 0.5 * F.cross_entropy(F.interpolate(logits, size=(64, 64), mode='bilinear'), labels)
     assert float(log['degraded.source.decode.loss_ce']) == pytest.approx(float(expected), rel=1e-4)
+    degraded = [tuple(features)]
+    images, labels, weights = model.forwards['degraded.target']
+    features = [one + other for one, other in zip(before.student.backbone(images),
+                                                  objective.shift_encoder.encoder.backbone(images))]
+    logits = F.interpolate(before.student.decode_head(features), size=(64, 64), mode='bilinear')
+    clean = before.teacher.network.encode_decode(model.contexts[0].target.images_BCHW, [dict(img_shape=(64, 64))] * 2)
+    confident = (clean.softmax(dim=1).amax(dim=1) > 0.085).float().mean()
+    assert 0 < confident < 1 and torch.allclose(weights, confident)
+    expected = 0.5 * (confident * F.cross_entropy(logits, labels, reduction='none')).mean()
+    assert float(log['degraded.target.decode.loss_ce']) == pytest.approx(float(expected), rel=1e-4)
     target = torch.stack([torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(
         KeyedStreams(0).integer('degraded.degradation.sample', 0, index))) for index in range(2)])
-    expected = 5 * F.mse_loss(objective.reconstruction_head(tuple(features), (16, 16)), target)
+    expected = 5 * F.mse_loss(objective.reconstruction_head(*degraded, (16, 16)), target)
     assert float(log['degraded.source.loss_reconstruction']) == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -147,35 +158,42 @@ def test_which_parameters_receive_gradients(segmentor, batch, shift_encoder, rec
     assert not any(name.startswith('teacher.') for name in moved)
 
 
-def test_degraded_passes_reach_the_student_alone_through_their_own_losses(segmentor, batch):
-    """Head parameters get no gradient from reconstruction by a head of its own, all of it from consistency."""
-    gradients = {}
-    for weights in ((1.0, 0.0), (0.0, 1.0)):
-        model = build(segmentor(), [SOURCE, dict(DEGRADED, weights=weights)])
-        step(model, batch(), lr=0.0)
-        context, objective = model.contexts[0], model.objectives[-1]
-        model.zero_grad()
-        sum(value for key, value in objective.passes[0](context).items() if 'loss' in key).backward()
-        gradients[weights] = {name for name, parameter in model.named_parameters()
-                              if parameter.grad is not None and bool((parameter.grad != 0).any())}
-    consistency, reconstruction = gradients.values()
-    assert any('student.decode_head' in name for name in consistency)
-    assert not any('student.decode_head' in name for name in reconstruction)
-    assert any('student.backbone' in name for name in reconstruction & consistency)
-    assert not any('reconstruction_head' in name for name in consistency)
+@pytest.mark.parametrize('shift_encoder, reconstruction', VARIANTS)
+def test_what_each_loss_of_the_degraded_images_reaches(segmentor, batch, shift_encoder, reconstruction):
+    """Consistency all but the head that reconstructs, reconstruction all but the segmentor's head unless it shares it."""
+    options = dict(DEGRADED, shift_encoder=shift_encoder, reconstruction=reconstruction)
+    shifts = {None: set(), 'shared': {'modulation'}, 'separate': {'modulation', 'encoder'}}[shift_encoder]
+    assert _reached(segmentor, batch, dict(options, weights=(1.0, 0.0))) == shifts | {'backbone', 'decode_head'}
+    restoring = {None: set(), 'own_head': {'backbone', 'reconstruction_head', *shifts},
+                 'shared_head': {'backbone', 'decode_head', 'reconstruction_head', *shifts}}[reconstruction]
+    assert _reached(segmentor, batch, dict(options, weights=(0.0, 1.0))) == restoring
 
 
-def test_graphs_are_freed_between_the_domains(segmentor, batch):
+def _reached(segmentor, batch, options: dict) -> set[str]:
+    """Returns the parts of student and objective to which the losses of the degraded source images have a gradient."""
+    model = build(segmentor(), [SOURCE, options])
+    step(model, batch(), lr=0.0)
+    context, objective = model.contexts[0], model.objectives[-1]
+    model.zero_grad()
+    sum(value for key, value in objective.passes[0](context).items() if 'loss' in key).backward()
+    names = [name for name, parameter in model.named_parameters()
+             if parameter.grad is not None and bool((parameter.grad != 0).any())]
+    return {part for name in names for part in name.split('.')
+            if part in ('decode_head', 'reconstruction_head', 'modulation', 'encoder')
+            or part == 'backbone' and name.startswith('student.')}
+
+
+def test_graph_of_a_domain_is_freed_before_the_next(segmentor, batch):
     model = build(segmentor(), [SOURCE, MIX, DEGRADED])
-    order = []
-    objective = model.objectives[-1]
+    objective, features, alive = model.objectives[-1], [], []
+    objective.shift_encoder.encoder.register_forward_hook(
+        lambda module, args, output: features.append(weakref.ref(output[0])))
+    objective.register_forward_pre_hook(
+        lambda module, args, kwargs: alive.append([one() is not None for one in features]), with_kwargs=True)
     backward = model._backward
-    model._backward = lambda *args: (order.append('backward'), backward(*args))
-    handle = objective.register_forward_pre_hook(
-        lambda module, args, kwargs: order.append(kwargs['domain']), with_kwargs=True)
+    model._backward = lambda *args: (alive.append([one() is not None for one in features]), backward(*args))
     step(model, batch())
-    handle.remove()
-    assert order == ['backward', 'backward', 'source', 'backward', 'target', 'backward']
+    assert alive == [[], [], [], [True], [False], [False, True]]  # two clean passes, then degraded source and target
 
 
 def test_running_statistics_see_clean_images_alone(segmentor, batch):

@@ -12,6 +12,7 @@ rows = [
           'shared encoder, shared head': dict(shift_encoder='shared', reconstruction='shared_head'),
           'shared encoder, own head': dict(shift_encoder='shared'),
           'DACS + DiDA': {},  # separate encoder, own head
+          'DACS + DiDA, noise of single pixels': dict(degradation=dict(type='NoiseDegradation', noise_stride=1)),
           'DACS + DiDA on halves': dict(crop=0.5),
           'DACS + DiDA, weights of transformers': dict(weights='paper'),
       }.items()),

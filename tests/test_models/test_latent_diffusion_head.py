@@ -41,6 +41,21 @@ def test_refuses_a_latent_that_does_not_divide():
         build()([torch.randn(1, 6, 6, 6), torch.randn(1, 5, 3, 3), torch.randn(1, 4, 3, 3)])
 
 
+@pytest.mark.parametrize('widths, in_channels', [
+    ((4, 4, 4), [4]),  # connected by mistake: the finest skip is as wide as the latent
+    ((4, ), [6, 5, 4]),
+    ((6, 5, 8), [6, 5, 4]),
+], ids=['skips_without_stages', 'stages_without_skips', 'another_latent'])
+def test_refuses_a_neck_that_gives_other_features(widths, in_channels):
+    head = build(in_channels=in_channels)
+    given = [torch.randn(1, width, size, size) for width, size in zip(widths, (8, 4, 4)[-len(widths):])]
+    for use in (head, lambda inputs: head.loss(inputs, samples(1), None)):
+        with pytest.raises(ValueError, match='neck gives features of .*neck.skip_channels, neck.latent_channels.*neck.'
+                           'connect=False') as error:
+            use(given)
+        assert f'{list(widths)} channels, but decode_head.in_channels is {in_channels}' in str(error.value)
+
+
 @pytest.mark.parametrize('mode, left_out', [
     ('image', set()), ('mask', {'mask_encoder'}), ('two_passes', set()), ('label', {'label_latent'}),
     ('bypassed', {'denoiser'})])

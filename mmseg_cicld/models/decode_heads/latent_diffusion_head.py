@@ -130,8 +130,20 @@ class LatentDiffusionHead(BaseDecodeHead):
         return in_training if self.training and in_training is not None else self.inference.steps
 
     def split(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Splits what the neck gives into the skips, finest first, and the latent."""
-        *skips, latent_BChw = self._transform_inputs(inputs)
+        """Splits what the neck gives into the skips, finest first, and the latent.
+
+        Raises:
+            ValueError: If the neck gives other features than ``in_channels`` says.
+        """
+        # mmseg picks by index: of too many features, it would take a skip of the right width for the latent.
+        given = self._transform_inputs(inputs) if len(inputs) == len(self.in_channels) else inputs
+        found = [feature.shape[1] for feature in given]
+        if found != self.in_channels:
+            raise ValueError(
+                f'the neck gives features of {found} channels, but decode_head.in_channels is {self.in_channels}: set '
+                'decode_head.in_channels to [*neck.skip_channels, neck.latent_channels], or with neck.connect=False to '
+                '[neck.latent_channels]')
+        *skips, latent_BChw = given
         return skips, _full_precision(latent_BChw)
 
     def decode(self, latent_BChw: Tensor, skips: Sequence[Tensor]) -> Tensor:

@@ -38,6 +38,17 @@ def test_stochastic_schedulers_do_not_depend_on_the_batch():
     torch.testing.assert_close(alone, head(both), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('scheduler', ['DDPMScheduler', 'LCMScheduler', 'EulerAncestralDiscreteScheduler'])
+def test_noise_of_the_steps_is_not_that_of_the_start(scheduler):
+    head = build(scheduler=dict(type=scheduler), inference=dict(steps=2, start=299))
+    for parameter in head.denoiser.unet.conv_out.parameters():
+        parameter.data.zero_()
+    noise = torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(0))
+    after_one, _ = head.trajectory(torch.zeros(1, 4, 4, 4))  # a share of the start, and what the step adds
+    rest = after_one[0] - (after_one[0] * noise).sum() / noise.square().sum() * noise
+    assert rest.norm() > 0.1 * after_one.norm()
+
+
 def test_bypass_decodes_the_latent_itself():
     head, (skip_0, skip_1, latent) = build(inference=dict(steps=0)), features()
     assert torch.equal(head([skip_0, skip_1, latent]), head.decode(latent, [skip_0, skip_1]))

@@ -14,6 +14,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ...random_streams import KeyedStreams
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
@@ -171,7 +172,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         begin_BChw = latent_BChw if self.diffused == 'image' else torch.zeros_like(latent_BChw)
         yield from self._reverse_process().latents(
             lambda noisy_BChw, times_B: self.denoiser(noisy_BChw, times_B, latent_BChw, tokens_BMC),
-            begin_BChw, noise_BChw, seed)
+            begin_BChw, noise_BChw, KeyedStreams(seed).integer('reverse_steps'))
 
     def _reverse_process(self) -> ReverseProcess:
         # Cutting a schedule takes as long as a small denoiser.

@@ -10,7 +10,7 @@ class InferenceSettings:
         steps: Steps of the scheduler; 0 bypasses the denoiser.
         start: Training timestep to start from, the noisiest if None. Training draws no noisier one either.
         noise: ``'keyed'``: noise of ``seed``, the same for every image and window; ``'zero'``: none.
-        seed: Seed of that noise, and of schedulers that add more.
+        seed: Seed of that noise, and, in a stream of its own, of schedulers that add more.
         ensemble: Predictions from so many noises are averaged, as probabilities.
         condition: Mask that the denoiser is given with ``condition='mask_attention'``: ``'null'``, or
             ``'prediction'``: its own first prediction, in a second pass.

@@ -44,7 +44,8 @@ class ReverseProcess:
             begin_BChw: Latent that is noised to begin with, zeros to begin with noise alone.
             noise_BChw: Noise of variance one, or zeros.
             seed: What schedulers that add noise at each step draw from: one for every sample alike, or one for each.
-                A sample's result does not depend on its batch.
+                A sample's result does not depend on its batch. It must not be the seed of ``noise_BChw``: the first
+                step would add that noise once more.
         """
         scheduler = copy.deepcopy(self._scheduler)
         self._set_timesteps(scheduler)

@@ -40,6 +40,16 @@ def test_last_map_is_what_the_autoencoder_makes_its_latent_of(folder):
     torch.testing.assert_close(moments.chunk(2, 1)[0], autoencoder.encode(images).latent_dist.mean)
 
 
+def test_levels_are_those_of_the_blocks_with_attention_too():
+    kinds = ('DownEncoderBlock2D', 'AttnDownEncoderBlock2D', 'AttnDownEncoderBlock2D')
+    backbone, images = build(autoencoder=dict(TINY, down_block_types=kinds)), torch.randn(2, 3, 32, 32)
+    _, second, last = backbone(images)
+    features = backbone.down_blocks[0](backbone.conv_in(images))
+    block = backbone.down_blocks[1]
+    torch.testing.assert_close(block.downsamplers[0](second), block(features))
+    torch.testing.assert_close(last, backbone.mid_block(backbone.down_blocks[2](block(features))))
+
+
 @pytest.mark.parametrize('where', ['folder', 'subfolder'])
 def test_reads_architecture_and_weights_from_a_folder(folder, where):
     source = dict(autoencoder=str(folder), pretrained=str(folder))

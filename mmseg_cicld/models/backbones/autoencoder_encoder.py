@@ -66,8 +66,10 @@ class AutoencoderEncoder(BaseModule):
         """Returns the chosen levels, finest first."""
         features, levels = self.conv_in(images_BCHW), []
         for block in self.down_blocks:
-            for resnet in block.resnets:
+            attentions = getattr(block, 'attentions', [None] * len(block.resnets))
+            for resnet, attention in zip(block.resnets, attentions, strict=True):
                 features = resnet(features, temb=None)
+                features = features if attention is None else attention(features)
             levels.append(features)
             for downsampler in block.downsamplers or ():
                 features = downsampler(features)

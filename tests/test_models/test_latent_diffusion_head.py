@@ -15,13 +15,22 @@ from tiny_latent_head import EMBEDDED, HEAD, MASKED, MODES, UNET, build, feature
      'cross attention blocks .*nothing to attend to'),
     (dict(condition='text'), "condition is 'text', allowed are"),
     (dict(condition='mask_attention'), "needs decode_head.denoiser.type='UNet2DConditionModel'"),
-    (dict(diffused='noise'), "diffused is 'noise', allowed are 'image' and 'label'"),
+    (dict(diffused='noise'), r"diffused is 'noise', allowed are \('image', 'label'\)"),
+    (dict(denoiser=None, diffused='noise'), "diffused is 'noise', allowed are"),
+    (dict(denoiser=None, condition='text'), "condition is 'text', allowed are"),
     (dict(diffused='label'), "set decode_head.condition='concat', got 'none'"),
     (dict(diffused='label', condition='concat', inference=dict(steps=0)), 'leaves nothing to decode'),
     (dict(mask_encoder=EMBEDDED), "mask_encoder is not used with condition='none'"),
     (dict(inference=dict(condition='prediction')), 'makes a mask, which condition=.none. has no use for'),
     (MASKED, 'needs a mask encoder: set decode_head.mask_encoder'),
     (dict(inference=dict(start=1000)), 'start is 1000, allowed are None and 0 to 999'),
+    (dict(diffused='label', condition='concat', inference=dict(start=998)),
+     'start is 998, .*only the last timestep, 999, is that: set decode_head.inference.start=None'),
+    (dict(inference=dict(steps=11, start=9)), r'in 11 steps \(decode_head.inference.steps .*start=9, which leaves 10'),
+    (dict(inference=dict(start=9), training=dict(prediction_steps=11)), 'in 11 steps .*training.prediction_steps'),
+    (dict(inference=dict(steps=11, start=9), scheduler=dict(type='EulerDiscreteScheduler')), 'which leaves 10'),
+    (dict(inference=dict(start=9), scheduler=dict(type='LCMScheduler')),
+     'in 1 steps .*start=9 and the LCMScheduler of decode_head.scheduler: .*original_steps.*50'),
     (dict(inference=dict(step=1)), 'inference has no step; it has condition, ensemble'),
     (dict(inference=dict(noise='none')), "inference.noise is 'none', allowed are"),
     (dict(inference=dict(steps=-1)), 'steps=-1 and ensemble=1'),
@@ -34,6 +43,11 @@ from tiny_latent_head import EMBEDDED, HEAD, MASKED, MODES, UNET, build, feature
 def test_refuses_settings_that_cannot_work(changes, message):
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+def test_the_other_keys_may_stay_where_there_is_no_denoiser():
+    head = build(**{**MODES['two_passes'], 'denoiser': None})
+    assert head(features()).isfinite().all() and head.mask_encoder is None
 
 
 def test_refuses_a_latent_that_does_not_divide():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from diffusers import SchedulerMixin
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ...random_streams import KeyedStreams
-from ..diffusion.denoiser import Denoiser
+from ..diffusion.denoiser import Denoiser, check_condition
 from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
 from ..diffusion.diffusers_schedulers import build_scheduler
 from .inter_coder_decoder import InterCoderDecoder
-from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings
+from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings, one_of
 
 
 class LatentEstimate(NamedTuple):
@@ -55,7 +56,8 @@ class LatentDiffusionHead(BaseDecodeHead):
         denoiser: A diffusers UNet, see :class:`Denoiser`. None leaves diffusion out: the decoder sees the latent.
         scheduler: A diffusers scheduler, see :func:`build_scheduler`.
         diffused: What noise is added to: ``'image'``, the latent of the image, as in the paper; or ``'label'``, a
-            latent of the label map, which prediction starts from noise alone and which needs ``condition='concat'``.
+            latent of the label map, which prediction starts from noise alone (at the last timestep) and which needs
+            ``condition='concat'``.
         condition: What else the denoiser sees: ``'none'``, ``'concat'`` (the image latent beside the noisy one, second
             version of the paper) or ``'mask_attention'`` (a mask at the middle block, Eq. 5).
         mask_encoder: Encoder of that mask, see :mod:`mmseg_cicld.models.diffusion.mask_encoder`.
@@ -86,26 +88,39 @@ class LatentDiffusionHead(BaseDecodeHead):
         self.diffused, self.for_training = diffused, for_training
         self.denoiser: Denoiser | None = None
         self.mask_encoder = None
+        one_of('diffused', diffused, ('image', 'label'))
         if denoiser is not None and (for_training or self.inference.steps):
             self._add_diffusion(denoiser, scheduler, condition, mask_encoder)
+        else:  # the other keys may stay where they are, but none may be misspelled
+            check_condition(condition)
 
     def _add_diffusion(self, denoiser: dict, scheduler: dict | None, condition: str, mask_encoder: dict | None) -> None:
         self.denoiser = Denoiser(denoiser, self.latent_channels, self.latent_channels, condition)
         self.scheduler = build_scheduler(scheduler or {})
         self.noising = Noising(self.scheduler)
-        self._reverse_processes: dict[tuple[int, int], ReverseProcess] = {}
-        start = self.inference.start
-        self.start = len(self.noising) - 1 if start is None else start
         _check(self.diffused, condition, mask_encoder, self.inference, self.training_settings)
-        if not 0 <= self.start < len(self.noising):
-            raise ValueError(f'decode_head.inference.start is {start}, allowed are None and 0 to '
-                             f'{len(self.noising) - 1}, the timesteps of decode_head.scheduler')
+        self._schedule_predictions()
         if self.diffused == 'label' and self.for_training:
             self.label_latent = LabelLatent(self.num_classes, self.latent_channels, self.ignore_index)
         if mask_encoder is not None and (self.for_training or self.inference.condition == 'prediction'):
             self.mask_encoder = MODELS.build(dict(
                 mask_encoder, num_classes=self.num_classes, ignore_index=self.ignore_index,
                 channels=self.denoiser.middle_channels))
+
+    def _schedule_predictions(self) -> None:
+        last, start = len(self.noising) - 1, self.inference.start
+        self.start = last if start is None else start
+        if not 0 <= self.start <= last:
+            raise ValueError(f'decode_head.inference.start is {start}, allowed are None and 0 to {last}, the timesteps '
+                             'of decode_head.scheduler')
+        if self.diffused == 'label' and self.start < last:
+            raise ValueError(f"decode_head.inference.start is {start}, but with diffused='label' predictions start "
+                             f'from noise alone, and only the last timestep, {last}, is that: set '
+                             'decode_head.inference.start=None')
+        self._reverse_processes: dict[tuple[int, int], ReverseProcess] = {}
+        for steps in (self.inference.steps, self.training_settings.prediction_steps):
+            if steps:
+                self._reverse_process(steps)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Predicts, in training mode too (a teacher stays in it).
@@ -170,16 +185,15 @@ class LatentDiffusionHead(BaseDecodeHead):
             generator = torch.Generator().manual_seed(seed)
             noise_BChw += torch.randn(tuple(latent_BChw.shape[1:]), generator=generator).to(latent_BChw.device)
         begin_BChw = latent_BChw if self.diffused == 'image' else torch.zeros_like(latent_BChw)
-        yield from self._reverse_process().latents(
+        yield from self._reverse_process(self.steps).latents(
             lambda noisy_BChw, times_B: self.denoiser(noisy_BChw, times_B, latent_BChw, tokens_BMC),
             begin_BChw, noise_BChw, KeyedStreams(seed).integer('reverse_steps'))
 
-    def _reverse_process(self) -> ReverseProcess:
+    def _reverse_process(self, steps: int) -> ReverseProcess:
         # Cutting a schedule takes as long as a small denoiser.
-        key = self.steps, self.start
-        if key not in self._reverse_processes:
-            self._reverse_processes[key] = ReverseProcess(self.scheduler, *key)
-        return self._reverse_processes[key]
+        if (steps, self.start) not in self._reverse_processes:
+            self._reverse_processes[steps, self.start] = _build_process(self.scheduler, steps, self.start)
+        return self._reverse_processes[steps, self.start]
 
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
              train_cfg: dict | None) -> dict[str, Tensor]:
@@ -330,10 +344,19 @@ def _full_precision(latent_BChw: Tensor) -> Tensor:
     return latent_BChw if latent_BChw.dtype == torch.float64 else latent_BChw.float()
 
 
+def _build_process(scheduler: SchedulerMixin, steps: int, start: int) -> ReverseProcess:
+    problem = (f'a prediction in {steps} steps (decode_head.inference.steps or, of a teacher, '
+               f'decode_head.training.prediction_steps) does not fit decode_head.inference.start={start}')
+    if steps > start + 1:
+        raise ValueError(f'{problem}, which leaves {start + 1} timesteps: lower the steps or raise the start')
+    try:
+        return ReverseProcess(scheduler, steps, start)
+    except (AssertionError, IndexError, ValueError) as error:
+        raise ValueError(f'{problem} and the {type(scheduler).__name__} of decode_head.scheduler: {error}') from error
+
+
 def _check(diffused: str, condition: str, mask_encoder: Mapping | None, inference: InferenceSettings,
            training: TrainingSettings) -> None:
-    if diffused not in ('image', 'label'):
-        raise ValueError(f"decode_head.diffused is {diffused!r}, allowed are 'image' and 'label'")
     if diffused == 'label' and condition != 'concat':
         raise ValueError(f"diffused='label' starts from noise, so the denoiser has to see the image: set decode_head."
                          f"condition='concat', got {condition!r}")

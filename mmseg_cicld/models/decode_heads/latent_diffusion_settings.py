@@ -7,7 +7,7 @@ class InferenceSettings:
     """How a prediction is made. None of it sees a label.
 
     Args:
-        steps: Steps of the scheduler; 0 bypasses the denoiser.
+        steps: Steps of the scheduler, at most the timesteps up to ``start``; 0 bypasses the denoiser.
         start: Training timestep to start from, the noisiest if None. Training draws no noisier one either.
         noise: ``'keyed'``: noise of ``seed``, the same for every image and window; ``'zero'``: none.
         seed: Seed of that noise, and, in a stream of its own, of schedulers that add more.
@@ -24,8 +24,8 @@ class InferenceSettings:
     condition: str = 'null'
 
     def __post_init__(self) -> None:
-        _one_of('inference.noise', self.noise, ('keyed', 'zero'))
-        _one_of('inference.condition', self.condition, ('null', 'prediction'))
+        one_of('inference.noise', self.noise, ('keyed', 'zero'))
+        one_of('inference.condition', self.condition, ('null', 'prediction'))
         if self.steps < 0 or self.ensemble < 1:
             raise ValueError(f'decode_head.inference: steps={self.steps} and ensemble={self.ensemble}, allowed are at '
                              'least 0 and at least 1')
@@ -61,10 +61,10 @@ class TrainingSettings:
     prediction_steps: int | None = None
 
     def __post_init__(self) -> None:
-        _one_of('training.timesteps', self.timesteps, ('random', 'start'))
-        _one_of('training.noise', self.noise, ('random', 'zero'))
-        _one_of('training.decoder_input', self.decoder_input, ('estimate', 'latent'))
-        _one_of('training.masks', self.masks, ('labels', 'predictions'))
+        one_of('training.timesteps', self.timesteps, ('random', 'start'))
+        one_of('training.noise', self.noise, ('random', 'zero'))
+        one_of('training.decoder_input', self.decoder_input, ('estimate', 'latent'))
+        one_of('training.masks', self.masks, ('labels', 'predictions'))
         if not 0 <= self.condition_dropout <= 1 or self.noise_loss_weight < 0:
             raise ValueError(f'decode_head.training: condition_dropout={self.condition_dropout} and noise_loss_weight='
                              f'{self.noise_loss_weight}, allowed are [0, 1] and values from 0 on')
@@ -86,6 +86,7 @@ def build_settings(kind: type, config: dict | None, key: str) -> InferenceSettin
     return kind(**config)
 
 
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+def one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises a ``ValueError`` unless the value of ``decode_head.<key>`` is one of the allowed ones."""
     if value not in allowed:
         raise ValueError(f'decode_head.{key} is {value!r}, allowed are {allowed}')

@@ -12,6 +12,12 @@ UNETS = ('UNet2DModel', 'UNet2DConditionModel')
 CONDITIONS = ('none', 'concat', 'mask_attention')
 
 
+def check_condition(condition: str) -> None:
+    """Raises a ``ValueError`` unless the condition is one of :data:`CONDITIONS`."""
+    if condition not in CONDITIONS:
+        raise ValueError(f'decode_head.condition is {condition!r}, allowed are {CONDITIONS}')
+
+
 def mask_attention(features_BNC: Tensor, tokens_BMC: Tensor) -> Tensor:
     """Adds the condition to features, ``o + sigmoid(o c') c`` (Eq. 5); tokens that are zero change nothing."""
     return features_BNC + torch.sigmoid(features_BNC @ tokens_BMC.transpose(1, 2)) @ tokens_BMC
@@ -59,8 +65,7 @@ class Denoiser(nn.Module):
 
     def __init__(self, config: dict, latent_channels: int, image_channels: int, condition: str = 'none') -> None:
         super().__init__()
-        if condition not in CONDITIONS:
-            raise ValueError(f'decode_head.condition is {condition!r}, allowed are {CONDITIONS}')
+        check_condition(condition)
         self.condition = condition
         channels = latent_channels + (image_channels if condition == 'concat' else 0)
         self.unet = _build_unet(config, channels, latent_channels)

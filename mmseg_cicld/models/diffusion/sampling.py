@@ -21,19 +21,17 @@ class ReverseProcess:
         scheduler: A diffusers scheduler. It is copied, since its steps change it.
         steps: Number of steps, at least 1.
         start: Training timestep to start from; the schedule is cut there, so that the steps spread over what is left.
+
+    Attributes:
+        times: The timesteps [N] that the denoiser is told one after the other; some schedulers ask twice in a step.
     """
 
     def __init__(self, scheduler: SchedulerMixin, steps: int, start: int) -> None:
         self.steps, self.start = steps, start
         self._scheduler = _cut(scheduler, start)
         self._takes_generator = 'generator' in inspect.signature(scheduler.step).parameters
-
-    @property
-    def times(self) -> Tensor:
-        """The timesteps [N] that the denoiser is told one after the other; some schedulers ask twice in a step."""
-        scheduler = copy.deepcopy(self._scheduler)
-        self._set_timesteps(scheduler)
-        return scheduler.timesteps
+        # A schedule that the scheduler refuses fails here, not in the first prediction.
+        self.times = self._ready_scheduler().timesteps
 
     def latents(self, predict: Predict, begin_BChw: Tensor, noise_BChw: Tensor,
                 seed: int | Sequence[int]) -> Iterator[Tensor]:
@@ -47,8 +45,7 @@ class ReverseProcess:
                 A sample's result does not depend on its batch. It must not be the seed of ``noise_BChw``: the first
                 step would add that noise once more.
         """
-        scheduler = copy.deepcopy(self._scheduler)
-        self._set_timesteps(scheduler)
+        scheduler = self._ready_scheduler()
         latent_BChw = _noised(scheduler, begin_BChw, noise_BChw)
         batch, options = len(begin_BChw), {}
         if self._takes_generator:
@@ -64,15 +61,17 @@ class ReverseProcess:
             latent_BChw = latent_BChw.to(begin_BChw.dtype)
             yield latent_BChw
 
-    def _set_timesteps(self, scheduler: SchedulerMixin) -> None:
-        # They stay on the CPU: schedulers branch on them, and reading them from a GPU would wait for it.
+    def _ready_scheduler(self) -> SchedulerMixin:
+        # Timesteps stay on the CPU: schedulers branch on them, and reading them from a GPU would wait for it.
+        scheduler = copy.deepcopy(self._scheduler)
         if hasattr(scheduler, 'alphas_cumprod'):
             scheduler.set_timesteps(self.steps)
-            return
+            return scheduler
         # Flow matching has no spacing to choose; these are trailing, where its own end next to zero.
         share = (self.start + 1) / scheduler.config.num_train_timesteps
         sigmas = [share * (self.steps - step) / self.steps for step in range(self.steps)]
         scheduler.set_timesteps(sigmas=sigmas)
+        return scheduler
 
 
 def _cut(scheduler: SchedulerMixin, start: int) -> SchedulerMixin:

@@ -40,7 +40,7 @@ class TrainingSettings:
 
     Args:
         timesteps: ``'random'``: one timestep a sample, uniformly; ``'start'``: that which inference starts from.
-        noise: ``'random'``, or ``'zero'`` to train for an inference without noise.
+        noise: ``'random'``, or ``'zero'`` to train for an inference without noise, which excludes the noise loss.
         decoder_input: What the decoder learns on: ``'estimate'`` of the clean latent, or the ``'latent'`` itself.
         masks: Where masks that enter the network come from: ``'labels'``, or the head's own ``'predictions'``.
         condition_dropout: Share of samples in [0, 1] that get the null condition in place of a mask.
@@ -68,6 +68,10 @@ class TrainingSettings:
         if not 0 <= self.condition_dropout <= 1 or self.noise_loss_weight < 0:
             raise ValueError(f'decode_head.training: condition_dropout={self.condition_dropout} and noise_loss_weight='
                              f'{self.noise_loss_weight}, allowed are [0, 1] and values from 0 on')
+        if self.noise == 'zero' and self.noise_loss_weight:
+            raise ValueError(f"decode_head.training: with noise='zero', noise_loss_weight={self.noise_loss_weight} "
+                             'would teach the denoiser that there is none: set noise_loss_weight=0 and '
+                             "denoiser_learns_task=True, or noise='random'")
         if self.prediction_steps is not None and self.prediction_steps < 0:
             raise ValueError(f'decode_head.training.prediction_steps is {self.prediction_steps}, allowed are None and '
                              'values from 0 on')

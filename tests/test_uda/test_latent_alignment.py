@@ -28,7 +28,8 @@ def diffusing(segmentor):
                               skip_channels=(6, 5))
         config['decode_head'] = dict(
             type='LatentDiffusionHead', in_channels=(6, 5, 4), decoder_channels=(8, 7), num_classes=19, dropout_ratio=0,
-            denoiser=UNET, scheduler=dict(type='DDIMScheduler'), loss_decode=dict(type='CrossEntropyLoss'), **head)
+            scheduler=dict(type='DDIMScheduler'), loss_decode=dict(type='CrossEntropyLoss'),
+            **{'denoiser': UNET, **head})
         return config
 
     return build
@@ -116,6 +117,16 @@ def test_comparison_terms_are_those_of_the_formulas(diffusing, batch):
     assert not any('confusion' in name for name in log)
 
 
+def test_contrast_adds_its_own_loss_and_changes_no_other(diffusing, batch):
+    """Two domains: neither adversary nor noise loss sees the mixed images that the contrast takes."""
+    pair = dict(ALIGN, domains=2, noise_weight=0.3)
+    plain, contrasted = (step(build(diffusing(), [SOURCE, MIX, dict(pair, **more)]), batch())[0]
+                         for more in ({}, dict(contrastive=dict(min_ratio=0.25))))
+    assert 'align.loss_contrastive' in contrasted
+    for name in ('loss_noise', 'loss_confusion', 'loss_discriminator'):
+        assert float(contrasted[f'align.{name}']) == pytest.approx(float(plain[f'align.{name}']), rel=1e-9), name
+
+
 def reached(model: ClassMixEMA, loss: torch.Tensor) -> set[str]:
     """Names of the parts of the model to which a loss has a gradient that is not zero."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -164,6 +175,11 @@ def test_second_stage_changes_the_denoiser_alone(diffusing, batch):
     assert {key.split('.')[0] for key in log} == {'loss', 'align'}
 
 
+def test_latents_of_the_encoder_are_aligned_without_a_denoiser(diffusing, batch):
+    model = build(diffusing(denoiser=None), [SOURCE, MIX, dict(ALIGN, input='latent', encoder_gradient=True)])
+    assert float(step(model, batch())[0]['align.loss_confusion']) > 0
+
+
 def test_latents_used_again_are_those_of_encoding_once_more(diffusing, batch):
     again = dict(ALIGN, source=None, mixed=None, mixing=dict(threshold=0.06))
     one, other = (float(step(build(diffusing(), [SOURCE, MIX, last]), batch())[0]['align.loss_discriminator'])
@@ -205,6 +221,11 @@ def test_wrong_values_are_named(change, message):
 def test_what_is_missing_is_named(segmentor, diffusing, batch):
     with pytest.raises(TypeError, match='a SegformerHead, which has no estimate: set model.segmentor.decode_head'):
         build(segmentor(), [SOURCE, MIX, ALIGN])
+    with pytest.raises(ValueError, match="decode_head.denoiser is None: set it, .*got input='clean', noise_weight=0.0"):
+        build(diffusing(denoiser=None), [SOURCE, MIX, ALIGN])
+    without = dict(noise='zero', noise_loss_weight=0)
+    with pytest.raises(ValueError, match="noise_weight=0.5 would teach .*decode_head.training.noise is 'zero'"):
+        build(diffusing(training=without), [SOURCE, MIX, dict(ALIGN, noise_weight=0.5)])
     with pytest.raises(RuntimeError, match="needs the latents of an objective called 'mix' before it"):
         step(build(diffusing(), [SOURCE, ALIGN, MIX]), batch())
     with pytest.raises(ValueError, match=r"\['align'\] need a teacher"):

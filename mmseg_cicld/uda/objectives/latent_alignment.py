@@ -28,17 +28,17 @@ class LatentDomainAlignment(Objective):
     the discriminator would tell the domains by that.
 
     Args:
-        domains: 3 (source, mixed, target; the paper's) or 2 (source, target).
+        domains: 3 (source, mixed, target; the paper's) or 2 (source, target): what adversary and noise loss see.
         input: What is aligned: ``'clean'``, the estimate of the clean latent; ``'noise'``, the predicted noise (second
             version of the paper; close to white noise in every domain once the denoiser is good); or ``'latent'``, the
             encoder's own (Eq. 8), which needs ``encoder_gradient``.
         weight: Factor of the denoiser's part of the adversarial loss (the paper gives none). None: no adversary.
         adversary: Further arguments of :class:`DomainAdversarialLoss`.
-        noise_weight: Factor of the noise loss (Eq. 6) over the same estimates of all domains. It is a mean square
+        noise_weight: Factor of the noise loss (Eq. 6) over the same estimates of the domains. It is a mean square
             of noise, whatever the scheduler's prediction type.
         contrastive: ``dict(weight=1.0, temperature=0.1, min_ratio=0.75)``, class contrast between source and mixed
-            images after CLUDA. ``min_ratio``: least share of the majority class below a place of the latent, which
-            else has no class. None: off.
+            images after CLUDA, whatever ``domains`` says. ``min_ratio``: least share of the majority class below a
+            place of the latent, which else has no class. None: off.
         mmd: ``dict(weight=1.0, pixels=256, bandwidths=..., unbiased=True)``, the maximum mean discrepancy of source and
             target over that many random places of each latent. None: off.
         encoder_gradient: Lets the gradients go on into encoder and neck.
@@ -84,8 +84,10 @@ class LatentDomainAlignment(Objective):
 
         Raises:
             TypeError: If the student's head does not denoise latents.
+            ValueError: If the head lacks the denoiser that is needed, or learns from no noise.
         """
         head = diffusion_head(student)
+        self._check_head(head)
         if len(self.losses):
             return
         if self.weight is not None:
@@ -98,10 +100,27 @@ class LatentDomainAlignment(Objective):
         if self.mmd:
             self.losses['mmd'] = MODELS.build(dict(type='MaximumMeanDiscrepancy', **self.mmd['arguments']))
 
+    def _check_head(self, head: nn.Module) -> None:
+        if head.denoiser is None and self._denoises:
+            raise ValueError(
+                'LatentDomainAlignment needs a denoiser, but model.segmentor.decode_head.denoiser is None: set it, '
+                f"remove the objective, or align the encoder's latents alone (input='latent', noise_weight=0, got "
+                f'input={self.input!r}, noise_weight={self.noise_weight})')
+        if self.noise_weight and head.training_settings.noise == 'zero':
+            raise ValueError(
+                f'LatentDomainAlignment with noise_weight={self.noise_weight} would teach the denoiser that there is '
+                "no noise, since model.segmentor.decode_head.training.noise is 'zero': set noise_weight=0 of the "
+                "objective, or training.noise='random'")
+
+    @property
+    def _denoises(self) -> bool:
+        return self.input != 'latent' or bool(self.noise_weight)
+
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the losses of one step."""
-        wanted = self.domains if self.contrastive is None else DOMAINS[3]
-        latents = {domain: self.latents(context, domain) for domain in wanted}
+        # The contrast alone sees mixed images that are none of the domains; they come last.
+        extra = () if self.contrastive is None or 'mixed' in self.domains else ('mixed', )
+        latents = {domain: self.latents(context, domain) for domain in (*self.domains, *extra)}
         aligned, log = self._estimates(context, latents)
         if self.weight is not None:
             adversarial = self.losses['adversary']([aligned[domain].latents_BChw for domain in self.domains])
@@ -115,8 +134,8 @@ class LatentDomainAlignment(Objective):
 
     def _estimates(self, context: StepContext,
                    latents: dict[str, DomainLatents]) -> tuple[dict[str, DomainLatents], dict[str, Tensor]]:
-        """Denoises the latents of all domains in one forward; returns what is aligned, and the noise loss."""
-        if self.input == 'latent' and not self.noise_weight:
+        """Denoises all latents in one forward; returns what is aligned, and the noise loss of the domains."""
+        if not self._denoises:
             return latents, {}
         sizes = [len(part.latents_BChw) for part in latents.values()]
         seeds = [seed for domain, size in zip(latents, sizes)
@@ -128,7 +147,9 @@ class LatentDomainAlignment(Objective):
                    in zip(latents.items(), chosen.split(sizes))}
         if not self.noise_weight:
             return aligned, {}
-        return aligned, dict(loss_noise=self.noise_weight * F.mse_loss(estimate.noise_BChw, estimate.true_noise_BChw))
+        count = sum(sizes[:len(self.domains)])
+        noise_loss = F.mse_loss(estimate.noise_BChw[:count], estimate.true_noise_BChw[:count])
+        return aligned, dict(loss_noise=self.noise_weight * noise_loss)
 
     def _contrast(self, source: DomainLatents, mixed: DomainLatents) -> Tensor:
         labelled = [(part.latents_BChw, self._coarse_labels(part)) for part in (source, mixed)]

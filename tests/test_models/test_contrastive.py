@@ -62,6 +62,14 @@ def test_each_class_weighs_the_same():
     assert float(contrastive()(one, other).detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
 
 
+def test_values_of_half_precision_are_computed_in_full():
+    sets = maps(0, [[0, 1, 1], [3, 255, 0]]), maps(1, [[1, 0, 2], [2, 255, 1]])
+    half = [(features.detach().bfloat16(), labels) for features, labels in sets]
+    with torch.autocast('cpu', torch.bfloat16):
+        found = contrastive()(*half)
+    assert float(found) == float(contrastive()(*((features.float(), labels) for features, labels in half)))
+
+
 @pytest.mark.parametrize('labels', [[[255] * 3] * 2, [[4] * 3] * 2])
 def test_sets_without_a_common_class_give_zero(labels):
     one, other = maps(0, labels), maps(1, [[0, 1, 1], [2, 255, 255]])

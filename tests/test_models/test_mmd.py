@@ -71,6 +71,11 @@ def test_mixed_precision_changes_nothing():
     assert float(mixed) == float(MaximumMeanDiscrepancy()(x, y))
 
 
+def test_values_of_half_precision_are_computed_in_full():
+    x, y = vectors(20).bfloat16(), vectors(20, 0.1, seed=1).bfloat16()
+    assert float(MaximumMeanDiscrepancy()(x, y)) == float(MaximumMeanDiscrepancy()(x.float(), y.float()))
+
+
 def test_equal_vectors_give_zero_and_no_nan():
     same = torch.ones(3, 2, requires_grad=True)
     loss = MaximumMeanDiscrepancy()(same, torch.ones(4, 2))

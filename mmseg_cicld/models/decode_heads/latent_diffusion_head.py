@@ -21,6 +21,7 @@ from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
 from ..diffusion.diffusers_schedulers import build_scheduler
+from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings, one_of
 
@@ -160,7 +161,8 @@ class LatentDiffusionHead(BaseDecodeHead):
                 'decode_head.in_channels to [*neck.skip_channels, neck.latent_channels], or with neck.connect=False to '
                 '[neck.latent_channels]')
         *skips, latent_BChw = given
-        return skips, _full_precision(latent_BChw)
+        # The differences of many steps are too small for half precision.
+        return skips, full_precision(latent_BChw)
 
     def decode(self, latent_BChw: Tensor, skips: Sequence[Tensor]) -> Tensor:
         """Returns the logits of a latent."""
@@ -258,7 +260,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         if self.denoiser is None:
             raise ValueError('this LatentDiffusionHead has no denoiser: set decode_head.denoiser and '
                              'decode_head.scheduler')
-        latent_BChw = _full_precision(latent_BChw)
+        latent_BChw = full_precision(latent_BChw)
         draws, tokens_BMC = self._draw(latent_BChw, seeds), None
         if labels_BHW is not None:
             clean_BChw, tokens_BMC = self._clean(latent_BChw, labels_BHW), self._tokens(labels_BHW, latent_BChw, draws)
@@ -337,11 +339,6 @@ def sample_seeds(data_samples: Sequence[SegDataSample]) -> list[int] | None:
     """Returns the seeds that the data samples carry, None if they carry none."""
     seeds = [sample.metainfo.get('sample_seed') for sample in data_samples]
     return None if any(seed is None for seed in seeds) else seeds
-
-
-def _full_precision(latent_BChw: Tensor) -> Tensor:
-    # The differences of many steps are too small for half precision.
-    return latent_BChw if latent_BChw.dtype == torch.float64 else latent_BChw.float()
 
 
 def _build_process(scheduler: SchedulerMixin, steps: int, start: int) -> ReverseProcess:

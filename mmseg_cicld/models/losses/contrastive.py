@@ -11,6 +11,8 @@ from mmengine.dist import all_reduce, get_world_size
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..precision import full_precision
+
 
 @MODELS.register_module()
 class PixelClassContrastiveLoss(nn.Module):
@@ -42,9 +44,10 @@ class PixelClassContrastiveLoss(nn.Module):
             one: Features float [B, C, h, w] and labels int64 [B, h, w]; ids outside [0, classes) are ignored.
             other: Those of the other set.
         """
-        (one_NC, one_N), (other_NC, other_N) = (pixels(*maps) for maps in (one, other))
         # Sums over many pixels and low temperatures want full precision.
-        with torch.autocast(one_NC.device.type, enabled=False):
+        with torch.autocast(one[0].device.type, enabled=False):
+            (one_NC, one_N), (other_NC, other_N) = (pixels(full_precision(features_BChw), labels_Bhw)
+                                                    for features_BChw, labels_Bhw in (one, other))
             return (self._towards(one_NC, one_N, *self._class_means(other_NC, other_N))
                     + self._towards(other_NC, other_N, *self._class_means(one_NC, one_N))) / 2
 

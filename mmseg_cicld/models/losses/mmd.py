@@ -9,6 +9,8 @@ from mmengine.dist import all_gather, get_rank, get_world_size
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..precision import full_precision
+
 
 @MODELS.register_module()
 class MaximumMeanDiscrepancy(nn.Module):
@@ -48,7 +50,7 @@ class MaximumMeanDiscrepancy(nn.Module):
                              'least 2: raise the crop size')
         # Differences of squares are lost in half precision.
         with torch.autocast(one_NC.device.type, enabled=False):
-            return self._discrepancy(joined(one_NC), joined(other_MC))
+            return self._discrepancy(joined(full_precision(one_NC)), joined(full_precision(other_MC)))
 
     def _discrepancy(self, one_NC: Tensor, other_MC: Tensor) -> Tensor:
         squared_LL, count = squared_distances(torch.cat([one_NC, other_MC])), len(one_NC) + len(other_MC)

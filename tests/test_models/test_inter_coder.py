@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 
 import mmseg_cicld  # noqa: F401
+from mmseg_cicld.models.decode_heads.inter_coder_decoder import InterCoderDecoder
 
 CHANNELS = (8, 16, 32)
 NECK = dict(type='InterCoderNeck', in_channels=CHANNELS, latent_channels=4, latent_index=1, skip_channels=(6, 5))
@@ -65,6 +66,16 @@ def test_takes_the_features_of_any_backbone(backbone, channels):
     features = MODELS.build(backbone)(torch.randn(1, 3, 64, 64))
     out = MODELS.build(dict(NECK, in_channels=channels))(features)
     assert [tuple(part.shape[1:]) for part in out] == [(6, 16, 16), (5, 8, 8), (4, 8, 8)]
+
+
+@pytest.mark.parametrize('skips, widths', [([], [8, 7]), ([6, 5], [8 + 5, 7 + 6])], ids=['apart', 'connected'])
+def test_skips_make_the_stages_of_the_decoder_wider(skips, widths):
+    decoder = InterCoderDecoder(4, skips, [8, 7], norm_cfg=None, act_cfg=dict(type='ReLU'))
+    given, found = [torch.randn(1, width, size, size) for width, size in zip(skips, (8, 4))], []
+    for stage in decoder.stages:
+        stage.register_forward_hook(lambda module, args, output: found.append(output.shape[1]))
+    assert decoder(torch.randn(1, 4, 4, 4), given).shape == (1, widths[-1], 8, 8)
+    assert found == decoder.widths == widths
 
 
 @pytest.mark.parametrize('change, message', [

@@ -2,7 +2,7 @@
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from tiny_latent_head import MODES, SIZE, build, features, samples, segmentor
+from tiny_latent_head import MODES, SIZE, build, features, samples, segmentor, two_scale_segmentor
 
 
 @pytest.mark.parametrize('mode', MODES)
@@ -16,6 +16,18 @@ def test_prediction_never_sees_a_label(mode):
 @pytest.mark.parametrize('mode', MODES)
 def test_prediction_of_a_segmentor_ignores_the_labels_of_its_samples(mode):
     network = segmentor(**MODES[mode])
+    images = torch.randn(2, 3, SIZE, SIZE)
+    first, second = (network.predict(images, samples(value=value)) for value in (0, 4))
+    assert all(torch.equal(a.seg_logits.data, b.seg_logits.data) for a, b in zip(first, second))
+
+
+@pytest.mark.parametrize('kind', ['slide', 'training', 'two_scales'])
+@pytest.mark.parametrize('mode', ['image_concat', 'label', 'two_passes'])
+def test_no_way_to_predict_sees_a_label(mode, kind):
+    """In windows, in training mode (as a teacher), and at two scales."""
+    network = (two_scale_segmentor if kind == 'two_scales' else segmentor)(**MODES[mode]).train(kind == 'training')
+    if kind == 'slide':
+        network.test_cfg = ConfigDict(mode='slide', crop_size=(SIZE // 2, SIZE), stride=(SIZE // 4, SIZE))
     images = torch.randn(2, 3, SIZE, SIZE)
     first, second = (network.predict(images, samples(value=value)) for value in (0, 4))
     assert all(torch.equal(a.seg_logits.data, b.seg_logits.data) for a, b in zip(first, second))
@@ -88,6 +100,19 @@ def test_a_window_is_predicted_as_it_is_alone():
     for rows in (slice(0, SIZE), slice(SIZE, 2 * SIZE)):
         alone = network.encode_decode(image[:, :, rows], [dict(img_shape=(SIZE, SIZE))])
         torch.testing.assert_close(whole[:, :, rows], alone)
+
+
+def test_windows_that_overlap_are_averaged_as_each_is_alone():
+    network = segmentor()
+    network.test_cfg = ConfigDict(mode='slide', crop_size=(SIZE, SIZE), stride=(SIZE // 2, SIZE))
+    image, size = torch.randn(1, 3, 2 * SIZE, SIZE), (2 * SIZE, SIZE)
+    whole = network.inference(image, [dict(img_shape=size, ori_shape=size)])
+    total, count = torch.zeros_like(whole), torch.zeros(1, 1, *size)
+    for top in (0, SIZE // 2, SIZE):
+        rows = slice(top, top + SIZE)
+        total[:, :, rows] += network.encode_decode(image[:, :, rows], [dict(img_shape=(SIZE, SIZE))])
+        count[:, :, rows] += 1
+    torch.testing.assert_close(whole, total / count)
 
 
 def test_two_passes_condition_on_the_first_prediction():

@@ -3,11 +3,10 @@ import copy
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from tiny_latent_head import CLASSES, HEAD, MODES, SIZE, build, features, grad, labels, samples, segmentor
+from tiny_latent_head import (CLASSES, MODES, SIZE, build, features, grad, labels, samples, segmentor,
+                              two_scale_segmentor)
 
 from mmseg_cicld.engine.acceleration import compile_segmentors
 
@@ -35,6 +34,16 @@ def gradients(loss, **changes):
 def test_noise_loss_reaches_the_denoiser_only(condition):
     found = gradients('loss_noise', condition=condition)
     assert found['denoiser'] > 0 and found['decoder'] == found['latent'] == found['skips'] == 0
+
+
+def test_noise_loss_of_a_masked_denoiser_reaches_the_mask_encoder_too():
+    network = segmentor(**MODES['mask'], training=dict(condition_dropout=0))
+    network.loss(torch.randn(2, 3, SIZE, SIZE), samples())['decode.loss_noise'].backward()
+    moved = {name for name, parameter in network.named_parameters()
+             if parameter.grad is not None and parameter.grad.abs().sum() > 0}
+    parts = ('decode_head.denoiser.', 'decode_head.mask_encoder.')
+    assert all(name.startswith(parts) for name in moved)
+    assert all(any(name.startswith(part) for name in moved) for part in parts)
 
 
 def test_segmentation_loss_passes_through_the_denoiser_and_leaves_it():
@@ -157,16 +166,7 @@ def test_compiled_parts_give_the_same_losses_and_gradients():
 
 @pytest.mark.parametrize('mode', ['image', 'label', 'mask'])
 def test_trains_and_predicts_at_two_scales(mode):
-    torch.manual_seed(0)
-    head = {**copy.deepcopy(HEAD), **copy.deepcopy(MODES[mode])}
-    network = MODELS.build(ConfigDict(
-        type='HRDAEncoderDecoder', hr_crop_size=(SIZE, SIZE),
-        backbone=dict(type='ResNetV1c', depth=18, stem_channels=8, base_channels=8),
-        neck=dict(type='InterCoderNeck', in_channels=(8, 16, 32, 64), latent_channels=4, latent_index=1,
-                  skip_channels=(6, 5)),
-        decode_head=dict(head, type='HRDAHead', single_scale_head='LatentDiffusionHead', hr_loss_weight=0.1,
-                         attention_embed_dim=3),
-        train_cfg=dict(), test_cfg=dict(mode='whole')))
+    network = two_scale_segmentor(**MODES[mode])
     big = [SegDataSample(gt_sem_seg=PixelData(data=label.repeat_interleave(2, 0).repeat_interleave(2, 1)[None]),
                          metainfo=dict(sample_seed=seed)) for label, seed in zip(labels(), (11, 12))]
     images = torch.randn(2, 3, 2 * SIZE, 2 * SIZE)

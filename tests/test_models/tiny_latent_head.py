@@ -59,6 +59,19 @@ def segmentor(**head):
     return built
 
 
+def two_scale_segmentor(**head):
+    torch.manual_seed(0)
+    head = {**copy.deepcopy(HEAD), **copy.deepcopy(head)}
+    return MODELS.build(ConfigDict(
+        type='HRDAEncoderDecoder', hr_crop_size=(SIZE, SIZE),
+        backbone=dict(type='ResNetV1c', depth=18, stem_channels=8, base_channels=8),
+        neck=dict(type='InterCoderNeck', in_channels=(8, 16, 32, 64), latent_channels=4, latent_index=1,
+                  skip_channels=(6, 5)),
+        decode_head=dict(head, type='HRDAHead', single_scale_head='LatentDiffusionHead', hr_loss_weight=0.1,
+                         attention_embed_dim=3),
+        train_cfg=dict(), test_cfg=dict(mode='whole')))
+
+
 def features(batch=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(batch, channels, size, size, generator=generator)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from safetensors.torch import save_file
@@ -32,16 +33,25 @@ def select_network(state: Mapping[str, Tensor], network: str, path: str | Path) 
     return found
 
 
-def plain_config(config: Config) -> Config:
+def plain_config(config: Config, keep_backbone: bool = False) -> Config:
     """Returns what inference and evaluation need of a training config, with stock mmseg parts where they exist.
 
-    ``FusedMixVisionTransformer`` becomes mmseg's ``MixVisionTransformer``, which has the same tensors; its norm
-    constants are 1e-6 throughout, which moves logits of about 3 by 2e-5 (B0) to 5e-5 (B5). ``custom_imports`` stays
-    only if a part of this package (``DAFormerHead``, ...) is left.
+    ``FusedMixVisionTransformer`` becomes mmseg's ``MixVisionTransformer``, which has the same tensors and not the same
+    bits: its one norm constant is 1e-6, where the published network has 1e-5 in some norms, and its attention sums in
+    another order. The former moves logits of about 3 by 2e-5 (B0) to 5e-5 (B5), the latter a tenth of that.
+    ``custom_imports`` stays only if a part of this package (``DAFormerHead``, ...) is left. What the architecture of
+    an ``AutoencoderEncoder`` is read from, a folder or the hub, is not needed any more.
+
+    Args:
+        config: Config of a training, or of a plain segmentor.
+        keep_backbone: Leaves ``FusedMixVisionTransformer`` as it is: predictions are bitwise those of the training.
+
+    Raises:
+        CheckpointError: If the architecture of an autoencoder cannot be read.
     """
     model = copy.deepcopy(config.model.get('segmentor', config.model))
     _drop_initialisation(model)
-    model.backbone = _stock_backbone(model.backbone)
+    model.backbone = _plain_backbone(model.backbone, keep_backbone)
     for head in model.decode_head if isinstance(model.decode_head, list) else [model.decode_head]:
         if 'LatentDiffusionHead' in (head.type, head.get('single_scale_head')):
             head.for_training = False
@@ -122,14 +132,30 @@ def _drop_initialisation(part: dict) -> None:
             _drop_initialisation(value)
 
 
-def _stock_backbone(backbone: ConfigDict) -> ConfigDict:
-    if backbone.type != 'FusedMixVisionTransformer':
-        return backbone
-    backbone = copy.deepcopy(backbone)
+def _plain_backbone(backbone: ConfigDict, keep: bool) -> ConfigDict:
+    if backbone.type == 'AutoencoderEncoder' and isinstance(backbone.autoencoder, str):
+        return ConfigDict(backbone, autoencoder=_architecture(backbone.autoencoder, backbone.pop('subfolder', None)))
+    if backbone.type == 'FusedMixVisionTransformer':
+        backbone.pop('with_cp', None)
+        return backbone if keep else _stock_mit(backbone)
+    return backbone
+
+
+def _architecture(source: str, subfolder: str | None) -> dict:
+    try:
+        found = AutoencoderKL.load_config(source, subfolder=subfolder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(source, 'holds no architecture of an autoencoder that can be read '
+                              f'({str(error).strip().splitlines()[0]}): set model.segmentor.backbone.autoencoder to '
+                              'the folder or hub name of the training, and backbone.subfolder if it lies deeper '
+                              'there') from error
+    return {key: value for key, value in found.items() if not key.startswith('_')}  # not class and version
+
+
+def _stock_mit(backbone: ConfigDict) -> ConfigDict:
     variant = backbone.pop('variant', None)
     if variant is not None:
         backbone.update(embed_dims=MIT_VARIANTS[variant].embed_dims, num_layers=MIT_VARIANTS[variant].num_layers)
-    backbone.pop('with_cp', None)
     stock = ConfigDict(num_stages=4, num_heads=(1, 2, 5, 8), patch_sizes=(7, 3, 3, 3), strides=(4, 2, 2, 2),
                        sr_ratios=(8, 4, 2, 1), out_indices=(0, 1, 2, 3), mlp_ratio=4, qkv_bias=True,
                        norm_cfg=dict(type='LN', eps=1e-6))

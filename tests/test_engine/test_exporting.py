@@ -1,12 +1,15 @@
 """What a network for prediction keeps of a diffusion head."""
 import copy
+import shutil
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
+from mmseg_cicld.engine import CheckpointError
 from mmseg_cicld.engine.exporting import check_weights_fit, plain_config, select_network, without_training_parts
 
 BLOCKS = dict(down_block_types=('DownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'UpBlock2D'))
@@ -60,3 +63,37 @@ def test_exported_network_predicts_the_same_without_what_it_does_not_need(scales
     images, metas = torch.randn(1, 3, 64, 64), [dict(img_shape=(64, 64))]
     with torch.no_grad():
         assert torch.equal(network.encode_decode(images, metas), model.student.encode_decode(images, metas))
+
+
+def autoencoder_training(folder) -> Config:
+    """A training whose encoder is that of the autoencoder in ``folder/vae``."""
+    config = training(1)
+    config.model.segmentor.backbone = dict(type='AutoencoderEncoder', autoencoder=str(folder), pretrained=str(folder),
+                                           subfolder='vae', out_indices=(1, 2))
+    config.model.segmentor.neck.in_channels = [16, 24]
+    return config
+
+
+def test_an_exported_autoencoder_needs_the_folder_of_its_architecture_no_more(tmp_path):
+    init_default_scope('mmseg')
+    AutoencoderKL(
+        block_out_channels=(8, 16, 24), norm_num_groups=4, layers_per_block=1, latent_channels=4,
+        down_block_types=('DownEncoderBlock2D', ) * 3, up_block_types=('UpDecoderBlock2D', ) * 3,
+    ).save_pretrained(tmp_path / 'pipeline/vae')
+    config = autoencoder_training(tmp_path / 'pipeline')
+    student = MODELS.build(config.model).student.eval()
+    plain_config(config).dump(tmp_path / 'plain.py')
+    shutil.rmtree(tmp_path / 'pipeline')
+    plain = Config.fromfile(tmp_path / 'plain.py')
+    check_weights_fit(plain, student.state_dict(), 'a checkpoint')
+    network = MODELS.build(plain.model).eval()
+    network.load_state_dict(student.state_dict())
+    images, metas = torch.randn(1, 3, 64, 64), [dict(img_shape=(64, 64))]
+    with torch.no_grad():
+        assert torch.equal(network.encode_decode(images, metas), student.encode_decode(images, metas))
+
+
+def test_a_folder_without_the_architecture_of_the_autoencoder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    with pytest.raises(CheckpointError, match='nowhere: holds no architecture.*set model.segmentor.backbone.autoenc'):
+        plain_config(autoencoder_training(tmp_path / 'nowhere'))

@@ -1,4 +1,5 @@
 """Exported networks run in stock mmseg and predict what the trained network predicts; published names are mapped."""
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,13 @@ model = dict(segmentor=dict(
     backbone=dict(depth=50, base_channels=4, stem_channels=4, init_cfg=None),
     decode_head=dict(in_channels=128)))
 '''
-OPTIONS = dict(mic='hr_crop_size=(32, 32),')
+METHODS['dida-mit'] = 'dida/dida-daformer_mit-b5_1xb2-40k_gta2cityscapes-512x512'
+HEADS['dida-mit'] = HEADS['daformer']
+METHODS['cicld'] = 'cicld/cicld_mit-b5_1xb2-40k_gta2cityscapes-512x512'
+HEADS['cicld'] = ("dict(in_channels=[6, 5, 4], decoder_channels=[8, 7], inference=dict(steps=2), denoiser=dict("
+                  "block_out_channels=(8, 16, 16), norm_num_groups=4, layers_per_block=1))")
+OPTIONS = dict(mic='hr_crop_size=(32, 32),', cicld='neck=dict(in_channels=[8, 16, 40, 64], latent_channels=4, '
+                                                   'skip_channels=[6, 5]),')
 
 
 def run(tool: str, *args) -> subprocess.CompletedProcess:
@@ -70,25 +77,42 @@ def training(folder: Path, head: str):
     return config_file, checkpoint, model.eval()
 
 
+def exported(out: Path, config_file: Path, checkpoint: Path, *options: str) -> torch.nn.Module:
+    """Exports, and builds what was written as a user of mmseg does."""
+    tool = ROOT / 'tools/model_converters/export_segmentor.py'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [str(word) for word in (tool, config_file, checkpoint, out, *options)])
+        runpy.run_path(str(tool), run_name='__main__')
+    return init_model(str(out / 'segmentor.py'), str(out / 'segmentor.pth'), device='cpu')
+
+
+def assert_bitwise_the_same(plain: torch.nn.Module, trained: torch.nn.Module) -> None:
+    """Compares logits, and the predictions that are made of them."""
+    inputs = [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)]
+    with torch.no_grad():
+        found, expected = (network.eval().test_step(dict(inputs=inputs))[0] for network in (plain, trained))
+    assert torch.equal(found.seg_logits.data, expected.seg_logits.data)
+    assert torch.equal(found.pred_sem_seg.data, expected.pred_sem_seg.data)
+
+
 @pytest.mark.parametrize('network', ['student', 'teacher'])
-@pytest.mark.parametrize('head', sorted(HEADS))
+@pytest.mark.parametrize('head', ['daformer', 'mic', 'segformer'])
 def test_export_runs_in_stock_mmseg(tmp_path, head, network):
     config_file, checkpoint, model = training(tmp_path, head)
-    done = run('export_segmentor.py', config_file, checkpoint, tmp_path / 'out', '--network', network)
-    assert done.returncode == 0, done.stderr
+    plain = exported(tmp_path / 'out', config_file, checkpoint, '--network', network)
     config = Config.fromfile(tmp_path / 'out/segmentor.py')
     assert config.model.type == ('HRDAEncoderDecoder' if head == 'mic' else 'EncoderDecoder')
     assert config.model.backbone.type == 'MixVisionTransformer'
     assert ('custom_imports' in config) == (head != 'segformer')
-    plain = init_model(config, str(tmp_path / 'out/segmentor.pth'), device='cpu')
     assert plain.dataset_meta['classes'][3] == 'class 3'
     trained = model.student if network == 'student' else model.teacher.network.eval()
     weights = load_file(tmp_path / 'out/segmentor.safetensors')
     assert set(weights) == set(trained.state_dict())
     assert all(torch.equal(weights[name], tensor) for name, tensor in trained.state_dict().items())
     images = torch.randn(1, 3, 64, 96)
-    # mmseg's norm layers use 1e-6 where the published network has 1e-5.
-    torch.testing.assert_close(plain(images), trained(images), rtol=2e-3, atol=2e-3)
+    # mmseg's norm layers use 1e-6 where the published network has 1e-5, and its attention sums in another order.
+    expected = trained(images)
+    torch.testing.assert_close(plain(images), expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     assert inference_model(plain, image).pred_sem_seg.data.shape == (1, 64, 96)
 
@@ -97,14 +121,31 @@ def test_what_dida_adds_to_training_is_left_out_and_predictions_are_bitwise_the_
     config_file, checkpoint, model = training(tmp_path, 'dida')
     names = {name.split('.')[2] for name in model.state_dict() if name.startswith('objectives.2.')}
     assert names >= {'shift_encoder', 'reconstruction_head'}
-    done = run('export_segmentor.py', config_file, checkpoint, tmp_path / 'out')
-    assert done.returncode == 0, done.stderr
+    plain = exported(tmp_path / 'out', config_file, checkpoint)
     assert set(load_file(tmp_path / 'out/segmentor.safetensors')) == set(model.student.state_dict())
-    plain = init_model(str(tmp_path / 'out/segmentor.py'), str(tmp_path / 'out/segmentor.pth'), device='cpu')
     assert type(plain).__name__ == 'EncoderDecoder'
     images = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
         assert torch.equal(plain(images), model.student(images))
+
+
+@pytest.mark.parametrize('head', ['daformer', 'dida-mit', 'mic', 'segformer'])
+def test_an_export_that_keeps_the_backbone_predicts_bitwise_what_was_trained(tmp_path, head):
+    config_file, checkpoint, model = training(tmp_path, head)
+    plain = exported(tmp_path / 'out', config_file, checkpoint, '--keep-backbone')
+    assert type(plain.backbone).__name__ == 'FusedMixVisionTransformer'
+    assert set(plain.state_dict()) == set(model.student.state_dict())
+    assert_bitwise_the_same(plain, model.student)
+
+
+def test_of_cicld_the_evaluated_teacher_is_exported_without_what_only_trains(tmp_path):
+    config_file, checkpoint, model = training(tmp_path, 'cicld')
+    assert any('discriminator' in name for name in model.state_dict())
+    plain = exported(tmp_path / 'out', config_file, checkpoint, '--keep-backbone')
+    weights = load_file(tmp_path / 'out/segmentor.safetensors')
+    assert set(weights) == set(model.teacher.network.state_dict())
+    assert not any('discriminator' in name for name in weights)
+    assert_bitwise_the_same(plain, model.teacher.network)
 
 
 def test_export_of_a_timm_backbone_downloads_nothing():

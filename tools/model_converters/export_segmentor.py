@@ -1,6 +1,7 @@
 """Writes the student or teacher of a training as a plain mmseg config with weights (pth and safetensors).
 
 Stock mmseg loads the result with init_model, MMSegInferencer and its own tools/test.py; nothing of the training is left.
+What is exported predicts bitwise what was trained, but for MiT, which becomes mmseg's own: see --keep-backbone.
 """
 import argparse
 
@@ -19,15 +20,22 @@ def main() -> None:
     add_config_options(parser)
     parser.add_argument('checkpoint', help='checkpoint of a training with this config')
     parser.add_argument('out', help='output folder')
-    parser.add_argument('--network', choices=sorted(PREFIXES), default='student')
+    parser.add_argument('--network', choices=sorted(PREFIXES),
+                        help='which network (default: the one that the config evaluates, model.evaluate)')
+    parser.add_argument('--keep-backbone', action='store_true',
+                        help="keep this package's FusedMixVisionTransformer: predictions are bitwise those of the "
+                        "training, and need this package. Without it MiT becomes mmseg's MixVisionTransformer, whose "
+                        'norm constants and order of sums differ: logits of about 3 move by 2e-5 (B0) to 5e-5 (B5) in '
+                        'float32, so that single pixels between two classes can change')
     args = parser.parse_args()
     with one_line_errors():
         config = load_config(parser, args)
         init_default_scope('mmseg')
         check_num_classes(config)
         checkpoint = read_checkpoint(args.checkpoint)
-        state = select_network(checkpoint.get('state_dict', checkpoint), args.network, args.checkpoint)
-        plain = plain_config(config)
+        network = args.network or config.model.get('evaluate', 'student')
+        state = select_network(checkpoint.get('state_dict', checkpoint), network, args.checkpoint)
+        plain = plain_config(config, args.keep_backbone)
         state = without_training_parts(state, plain)
         check_weights_fit(plain, state, args.checkpoint)
         for file in write_segmentor(args.out, plain, state, checkpoint.get('meta', {}).get('dataset_meta') or {}):

@@ -19,7 +19,7 @@ from .folder_lock import locked_folder
 from .resuming import newest_valid_checkpoint
 from .runner import AdaptationRunner
 
-STATE, HANDED_OVER = 'stages.json', 'handed_over.pth'
+STATE, HANDED_OVER, STARTED_WITH = 'stages.json', 'handed_over.pth', 'config_fingerprint.txt'
 DEFAULT_HAND_OVER = {'student.': 'student.'}
 
 
@@ -58,8 +58,8 @@ def run_stages(stages: Sequence[Stage], work_dir: str | Path, launcher: str = 'n
         The checkpoint of the last stage.
 
     Raises:
-        CheckpointError: If the folder belongs to another sequence, another launch trains in it, or the weights of a
-            stage do not fit the next.
+        CheckpointError: If the folder belongs to another sequence, another launch trains in it, the config of a stage
+            has changed since it was begun, or the weights of a stage do not fit the next.
     """
     _check(stages)
     with locked_folder(work_dir, launcher):
@@ -135,7 +135,9 @@ def _train(stage: Stage, folder: Path, previous: str | None, launcher: str) -> s
     if not isinstance(runner, AdaptationRunner):
         raise CheckpointError(stage.name, f"has a {type(runner).__name__}: set runner_type='AdaptationRunner'")
     # Now that the processes know each other, the first one decides for all.
-    start = [_start(runner, folder, previous and folder.parent / previous, hand_over) if is_main_process() else None]
+    start: list[tuple[bool, str | None] | None] = [None]
+    if is_main_process():
+        start = [_start(runner, folder, previous and folder.parent / previous, hand_over, stage.fingerprint)]
     broadcast_object_list(start)
     runner._resume, runner._load_from = start[0]
     runner.train()
@@ -149,11 +151,13 @@ def _train(stage: Stage, folder: Path, previous: str | None, launcher: str) -> s
     return str(Path(folder.name) / Path(newest[0]).name)
 
 
-def _start(runner: AdaptationRunner, folder: Path, previous: Path | None,
-           hand_over: Mapping[str, str]) -> tuple[bool, str | None]:
+def _start(runner: AdaptationRunner, folder: Path, previous: Path | None, hand_over: Mapping[str, str],
+           fingerprint: str) -> tuple[bool, str | None]:
     """Returns whether a stage goes on at its own newest checkpoint, and else what it loads."""
     if newest_valid_checkpoint(folder, runner.logger) is not None:
+        _check_unchanged(folder, fingerprint)
         return True, None
+    write_atomically(folder / STARTED_WITH, lambda stream: stream.write(fingerprint.encode()))
     if previous is None:
         return False, runner.cfg.get('load_from')
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -161,6 +165,16 @@ def _start(runner: AdaptationRunner, folder: Path, previous: Path | None,
     _check_handed_over(previous, state, model, hand_over)
     write_checkpoint(dict(state_dict=state), folder / HANDED_OVER)
     return False, str(folder / HANDED_OVER)
+
+
+def _check_unchanged(folder: Path, fingerprint: str) -> None:
+    """Refuses to go on with a config that is not the one with which the checkpoints of a stage were written."""
+    file = folder / STARTED_WITH
+    begun = file.read_text() if file.is_file() else 'missing'
+    if begun != fingerprint:
+        raise CheckpointError(file, f'is {begun}, but the config of {folder.name} has {fingerprint}: it is not the one '
+                                    'with which this stage was begun. Restore it to go on, or remove the folder '
+                                    f'{folder} to train the stage anew')
 
 
 def _check_handed_over(previous: Path, state: Mapping[str, Tensor], model: nn.Module,

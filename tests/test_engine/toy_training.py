@@ -124,6 +124,16 @@ class Recorder(Hook):
         torch.save(model.state_dict(), f'{runner.work_dir}/final.rank{runner.rank}')
 
 
+@HOOKS.register_module()
+class SignalFromOutside(Hook):
+    """Signals the process where ``TOY_SIGNAL=FOLDER:ITERATION:SIGNAL`` in its environment says; no config shows it."""
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        folder, iteration, signum = os.environ.get('TOY_SIGNAL', 'none:0:0').split(':')
+        if Path(runner.work_dir).name == folder and runner.iter + 1 == int(iteration):
+            os.kill(os.getpid(), int(signum))
+
+
 def toy_config(work_dir: str, max_iters: int = 8, save_interval: int = 3, val_interval: int = 4, workers: int = 0,
                batch_size: int = 2, options: dict | None = None) -> Config:
     """Returns a complete config; ``options`` are dotted keys as of ``--cfg-options``."""

@@ -2,6 +2,7 @@
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import sys
@@ -30,24 +31,25 @@ def stage_config(root: Path, name: str, seed: int, options: dict | None = None) 
     config = toy_config(str(root / name), max_iters=4, save_interval=2, val_interval=4, options=options)
     config.randomness.seed = seed
     config.experiment_name = f'{root}/{name}'
+    config.custom_hooks.append(dict(type='SignalFromOutside'))
     config.custom_imports = dict(imports=['mmseg_cicld', 'toy_training'], allow_failed_imports=False)
     config.pop('work_dir')
     return config
 
 
-def write_configs(root: Path, options: dict[str, dict] | None = None) -> list[Path]:
+def write_configs(root: Path) -> list[Path]:
     root.mkdir(exist_ok=True)
     files = []
     for seed, name in enumerate(('first', 'second', 'third')):
         files.append(root / f'{name}.py')
-        stage_config(root, name, seed, (options or {}).get(name)).dump(str(files[-1]))
+        stage_config(root, name, seed).dump(str(files[-1]))
     return files
 
 
-def run_tool(root: Path, files: list[Path], *more: str, code: int = 0, launch: tuple = ()) -> str:
+def run_tool(root: Path, files: list[Path], *more: str, code: int = 0, launch: tuple = (), **variables: str) -> str:
     path = os.pathsep.join([str(ROOT / 'tests/test_engine'), str(ROOT)])
     command = [sys.executable, '-W', 'ignore', *launch, TOOL, *files, '--work-dir', root, *more]  # the last one counts
-    done = run(command, cwd=root, env=environment(PYTHONPATH=path), code=code)
+    done = run(command, cwd=root, env=environment(PYTHONPATH=path, **variables), code=code)
     return done.stdout + done.stderr
 
 
@@ -82,19 +84,19 @@ def test_each_stage_starts_with_the_weights_of_the_one_before(straight, tmp_path
 @pytest.mark.parametrize('iteration', [1, 4])
 def test_a_kill_in_the_second_stage_changes_nothing(straight, tmp_path, iteration):
     """Killed before the stage has a checkpoint of its own, and after that."""
-    files = write_configs(tmp_path, {'second': {'custom_hooks.0.signal_at': iteration}})
-    run_tool(tmp_path, files, code=-signal.SIGKILL)
+    files = write_configs(tmp_path)
+    run_tool(tmp_path, files, code=-signal.SIGKILL, TOY_SIGNAL=f'second:{iteration}:{int(signal.SIGKILL)}')
     assert list(json.loads((tmp_path / 'stages.json').read_text())['finished']) == ['first']
-    run_tool(tmp_path, write_configs(tmp_path))
+    run_tool(tmp_path, files)
     assert_same_end(straight, tmp_path)
     lines = (tmp_path / 'first/record.jsonl.rank0').read_text().splitlines()
     assert len(lines) == 4  # the finished stage was not run again
 
 
 def test_a_polite_stop_ends_the_sequence_and_it_goes_on(straight, tmp_path):
-    stop = {'custom_hooks.0.signal_at': 2, 'custom_hooks.0.signum': int(signal.SIGTERM)}
-    run_tool(tmp_path, write_configs(tmp_path, {'first': stop}), code=128 + signal.SIGTERM)
-    run_tool(tmp_path, write_configs(tmp_path))
+    files = write_configs(tmp_path)
+    run_tool(tmp_path, files, code=128 + signal.SIGTERM, TOY_SIGNAL=f'first:2:{int(signal.SIGTERM)}')
+    run_tool(tmp_path, files)
     assert_same_end(straight, tmp_path)
 
 
@@ -174,6 +176,21 @@ def test_other_sequences_and_changed_configs_are_refused(straight, tmp_path):
     ]:
         with pytest.raises(CheckpointError, match=message):
             run_stages(wrong, tmp_path)
+
+
+def test_a_config_that_has_changed_in_the_middle_of_its_stage_is_refused(tmp_path):
+    one, other = ([Stage('first', stage_config(tmp_path, 'first', 0, options))]
+                  for options in ({}, {'optim_wrapper.optimizer.lr': 1e-2}))
+    run_stages(one, tmp_path)
+    for file in ('stages.json', 'first/iter_4.pth'):  # as if it had been stopped after its first checkpoint
+        (tmp_path / file).unlink()
+    with pytest.raises(CheckpointError, match='the config of first .* not the one with which this stage was begun'):
+        run_stages(other, tmp_path)
+    assert not (tmp_path / 'first/iter_4.pth').exists()
+    assert run_stages(one, tmp_path) == tmp_path / 'first/iter_4.pth'  # the config is restored
+    (tmp_path / 'stages.json').unlink()
+    shutil.rmtree(tmp_path / 'first')
+    assert run_stages(other, tmp_path) == tmp_path / 'first/iter_4.pth'  # the folder is removed
 
 
 def test_weights_without_a_place_are_named(tmp_path):

@@ -1,7 +1,9 @@
 """Measures what diffusion costs and gives: mIoU, latency and memory by inference steps, and the inter-coder connection.
 
-Writes tables (cost.md, cost.json) and a plot (cost.png). Latency is the median over repeated forwards of one image,
-memory the peak of all tensors alive in one forward, weights included (those of a bypassed denoiser too).
+Writes tables (cost.md, cost.json) and a plot of each (cost.png, connection.png). mIoU is what the test_evaluator of the
+config calls so; the means over its subsets of classes stand beside it. Latency is the median over repeated forwards of
+one image, memory the peak of all tensors alive in one forward, weights included (those of a bypassed denoiser too). A
+network without a denoiser has a single row, that of 0 steps.
 """
 import argparse
 import copy
@@ -10,17 +12,18 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
 
 import matplotlib
-import numpy as np
 import torch
 from estimate_memory import LiveBytes
 from mmengine.config import Config
-from mmseg.evaluation import IoUMetric
+from mmengine.dataset import BaseDataset
+from mmengine.evaluator import Evaluator
 from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import register_all_modules
 from torch import Tensor, nn
@@ -32,7 +35,7 @@ from mmseg_cicld.models import LatentDiffusionHead
 matplotlib.use('Agg')
 from matplotlib import pyplot  # noqa: E402
 
-Row = dict[str, float | int | str | bool | None]
+Row = dict[str, float | int | str | bool]
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
@@ -57,10 +60,24 @@ def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
 
 def diffusion_head(segmentor: nn.Module) -> LatentDiffusionHead:
     """Returns the head that denoises, also from inside a two-scale head."""
-    for module in segmentor.modules():
-        if isinstance(module, LatentDiffusionHead) and module.denoiser is not None:
+    for module in segmentor.modules():  # of a two-scale head its own parts come before its attention
+        if isinstance(module, LatentDiffusionHead):
             return module
-    raise ValueError('the config has no LatentDiffusionHead with a denoiser: there is no cost of diffusion to measure')
+    raise ValueError('the config has no LatentDiffusionHead: there is no cost of diffusion to measure')
+
+
+def possible_steps(head: LatentDiffusionHead, wanted: Sequence[int]) -> list[int]:
+    """Returns the numbers of inference steps that a head can predict with, and prints why others are left out."""
+    if head.denoiser is None:
+        print('the config has no denoiser (decode_head.denoiser=None): it is measured with 0 steps alone')
+        return [0]
+    if head.diffused == 'image' or 0 not in wanted:
+        return list(wanted)
+    reason = "decode_head.diffused='label' without the denoiser leaves nothing to decode"
+    if set(wanted) == {0}:
+        raise ValueError(f'{reason}: --steps is {list(wanted)}, give numbers from 1 on')
+    print(f'{reason}: 0 steps are left out')
+    return [steps for steps in wanted if steps]
 
 
 @torch.no_grad()
@@ -84,19 +101,26 @@ def cost(segmentor: nn.Module, image_1CHW: Tensor, repeats: int) -> tuple[float,
     return statistics.median(times[1:]), live.peak / 2**20
 
 
-def mean_iou(segmentor: nn.Module, dataset, images: int | None) -> float:
-    """Returns the mIoU in percent over the first images of a test set."""
-    areas = 0
-    for index in range(len(dataset) if images is None else min(images, len(dataset))):
+def mean_ious(segmentor: nn.Module, dataset: BaseDataset, evaluator: dict | list[dict],
+              images: int | None) -> dict[str, float]:
+    """Returns the mean IoUs in percent that an evaluator of a config gives for the first images of a test set.
+
+    Raises:
+        ValueError: If it gives none.
+    """
+    judge, count = Evaluator(evaluator), len(dataset) if images is None else min(images, len(dataset))
+    judge.dataset_meta = dataset.metainfo
+    for index in range(count):
         item = dataset[index]
+        data = dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
         with torch.no_grad():
-            result = segmentor.test_step(dict(inputs=[item['inputs']], data_samples=[item['data_samples']]))[0]
-        found = IoUMetric.intersect_and_union(
-            result.pred_sem_seg.data[0].cpu(), item['data_samples'].gt_sem_seg.data[0].cpu(),
-            segmentor.num_classes, 255)
-        areas = areas + np.stack([area.numpy() for area in found[:2]])
-    with np.errstate(invalid='ignore'):
-        return float(100 * np.nanmean(areas[0] / areas[1]))
+            judge.process(segmentor.test_step(data), data)
+    scores = judge.evaluate(count)
+    found = {name: float(value) for name, value in scores.items() if 'mIoU' in name}
+    if not found:
+        raise ValueError(f'test_evaluator of the config gives no mIoU, but {sorted(scores)}: set it to '
+                         "dict(type='IoUMetric', iou_metrics=['mIoU']), or leave --checkpoint out")
+    return found
 
 
 def steps_table(cfg: Config, args: argparse.Namespace) -> list[Row]:
@@ -106,13 +130,11 @@ def steps_table(cfg: Config, args: argparse.Namespace) -> list[Row]:
     item = dataset[0]
     data = segmentor.data_preprocessor(dict(inputs=[item['inputs']], data_samples=[item['data_samples']]), False)
     rows: list[Row] = []
-    for steps in args.steps:
-        if steps == 0 and head.diffused == 'label':
-            continue  # nothing would be left to decode
+    for steps in possible_steps(head, args.steps):
         head.inference = replace(head.inference, steps=steps)
         latency, memory = cost(segmentor, data['inputs'].to(args.device), args.repeats)
-        score = None if args.checkpoint is None else mean_iou(segmentor, dataset, args.images)
-        rows.append(dict(steps=steps, miou=score, latency_ms=latency, memory_mib=memory))
+        scores = {} if args.checkpoint is None else mean_ious(segmentor, dataset, cfg.test_evaluator, args.images)
+        rows.append(dict(steps=steps, **scores, latency_ms=latency, memory_mib=memory))
         print(rows[-1], flush=True)
     return rows
 
@@ -139,20 +161,34 @@ def connection_table(cfg: Config, args: argparse.Namespace) -> list[Row]:
 
 def markdown(rows: list[Row]) -> str:
     """Lays rows of equal keys out as a Markdown table."""
-    def cell(value: float | int | str | bool | None) -> str:
-        return '-' if value is None else f'{value:.2f}' if isinstance(value, float) else str(value)
+    def cell(value: float | int | str | bool) -> str:
+        return f'{value:.2f}' if isinstance(value, float) else str(value)
 
     lines = ['| ' + ' | '.join(rows[0]) + ' |', '|---' * len(rows[0]) + '|']
     return '\n'.join(lines + ['| ' + ' | '.join(map(cell, row.values())) + ' |' for row in rows])
 
 
-def plot(steps: list[Row], file: Path) -> None:
+def plot_steps(rows: list[Row], file: Path) -> None:
     """Draws mIoU (if measured), latency and memory over the number of steps."""
-    keys = [key for key in ('miou', 'latency_ms', 'memory_mib') if steps[0][key] is not None]
+    keys = [key for key in rows[0] if key != 'steps']
     figure, axes = pyplot.subplots(1, len(keys), figsize=(4 * len(keys), 3), squeeze=False)
     for axis, key in zip(axes[0], keys):
-        axis.plot([row['steps'] for row in steps], [row[key] for row in steps], marker='o')
+        axis.plot([row['steps'] for row in rows], [row[key] for row in rows], marker='o')
         axis.set(xlabel='inference steps', ylabel=key)
+    figure.tight_layout()
+    figure.savefig(file)
+
+
+def plot_connection(rows: list[Row], file: Path) -> None:
+    """Draws latency and memory over the image sizes; each number of classes has a line with and one without."""
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.5))
+    for axis, key in zip(axes, ('latency_ms', 'memory_mib')):
+        for classes, connect in sorted({(row['classes'], row['connect']) for row in rows}):
+            line = [row for row in rows if (row['classes'], row['connect']) == (classes, connect)]
+            axis.plot([row['size'] for row in line], [row[key] for row in line], '-o' if connect else '--o',
+                      label=f'{classes} classes, {"connected" if connect else "without"}')
+        axis.set(xlabel='image size', ylabel=key)
+    axes[0].legend(fontsize='small')
     figure.tight_layout()
     figure.savefig(file)
 
@@ -171,9 +207,10 @@ def main() -> None:
             sys.exit(f'diffusion_cost: {error}')
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / 'cost.json').write_text(json.dumps(dict(tables, device=args.device), indent=1))
-    text = '\n\n'.join(markdown(table) for table in tables.values() if table)
+    text = '\n\n'.join(markdown(table) for table in tables.values())
     (args.output / 'cost.md').write_text(text + '\n')
-    plot(tables['steps'], args.output / 'cost.png')
+    plot_steps(tables['steps'], args.output / 'cost.png')
+    plot_connection(tables['connection'], args.output / 'connection.png')
     print(text)
 
 

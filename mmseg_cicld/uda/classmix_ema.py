@@ -14,7 +14,7 @@ from torch.nn.modules.module import _IncompatibleKeys
 
 from ..finite_losses import image_files, read_finite
 from ..random_streams import KeyedStreams
-from .frozen_parts import freeze_all_but
+from .frozen_parts import freeze_all_but, frozen_modules
 from .objectives import Objective
 from .segmentor_contract import check_segmentor
 from .step_context import DomainBatch, StepContext
@@ -71,10 +71,14 @@ class ClassMixEMA(BaseModel):
             objective.attach(student)
         if train_only is None:
             self._check_statistics_of_teacher()
-        self._frozen = [] if train_only is None else freeze_all_but(student, train_only)
         self.register_load_state_dict_post_hook(copy_student_to_what_was_not_loaded)
         # An objective may have a teacher of its own; all of them follow the student in the same way.
         self._teachers = [module for module in self.modules() if isinstance(module, EMATeacher)]
+        self._frozen: list[nn.Module] = []
+        if train_only is not None:
+            freeze_all_but(student, train_only)
+            networks = [student, *(teacher.network for teacher in self._teachers)]
+            self._frozen = [module for network in networks for module in frozen_modules(network, train_only)]
 
     @property
     def evaluated(self) -> nn.Module:

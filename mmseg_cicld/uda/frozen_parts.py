@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from torch import nn
 
 
-def freeze_all_but(student: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
+def freeze_all_but(student: nn.Module, parts: Sequence[str]) -> None:
     """Takes the gradients from all parameters outside of the named parts.
 
     Args:
         student: A segmentor.
         parts: Names of its modules or parameters, such as ``'decode_head.denoiser'``.
-
-    Returns:
-        The modules with nothing to train in them. Keep them in evaluation mode: batch norms would change else.
 
     Raises:
         ValueError: If a name is none of the student's.
@@ -25,7 +22,14 @@ def freeze_all_but(student: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
                          f'are {there}')
     for name, parameter in student.named_parameters():
         parameter.requires_grad_(any(_inside(name, part) for part in parts))
-    return [module for name, module in student.named_modules()
+
+
+def frozen_modules(network: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
+    """Returns the modules of a segmentor, student or teacher, with nothing to train in them.
+
+    Keep them in evaluation mode: their batch norms would change else.
+    """
+    return [module for name, module in network.named_modules()
             if name and not any(_inside(name, part) or _inside(part, name) for part in parts)]
 
 

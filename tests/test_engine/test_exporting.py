@@ -71,6 +71,7 @@ def autoencoder_training(folder) -> Config:
     config.model.segmentor.backbone = dict(type='AutoencoderEncoder', autoencoder=str(folder), pretrained=str(folder),
                                            subfolder='vae', out_indices=(1, 2))
     config.model.segmentor.neck.in_channels = [16, 24]
+    config.model.objectives.pop()  # the alignment, for which this network has no denoiser
     return config
 
 

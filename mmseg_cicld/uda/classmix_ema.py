@@ -245,7 +245,7 @@ class ClassMixEMA(BaseModel):
 
 
 def copy_student_to_what_was_not_loaded(model: ClassMixEMA, keys: _IncompatibleKeys) -> None:
-    """Lets teachers and other copies of the student begin with weights that came for it alone, as ``load_from`` gives them.
+    """Lets teachers and other copies of the student begin with weights for it alone, as ``load_from`` gives them.
 
     The first update of a teacher would copy parameters, but not the statistics of batch norms.
     """

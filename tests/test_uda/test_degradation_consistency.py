@@ -160,7 +160,7 @@ def test_which_parameters_receive_gradients(segmentor, batch, shift_encoder, rec
 
 @pytest.mark.parametrize('shift_encoder, reconstruction', VARIANTS)
 def test_what_each_loss_of_the_degraded_images_reaches(segmentor, batch, shift_encoder, reconstruction):
-    """Consistency all but the head that reconstructs, reconstruction all but the segmentor's head unless it shares it."""
+    """Consistency all but the head that reconstructs, reconstruction all but the segmentor's head unless shared."""
     options = dict(DEGRADED, shift_encoder=shift_encoder, reconstruction=reconstruction)
     shifts = {None: set(), 'shared': {'modulation'}, 'separate': {'modulation', 'encoder'}}[shift_encoder]
     assert _reached(segmentor, batch, dict(options, weights=(1.0, 0.0))) == shifts | {'backbone', 'decode_head'}
@@ -189,11 +189,14 @@ def test_graph_of_a_domain_is_freed_before_the_next(segmentor, batch):
     objective.shift_encoder.encoder.register_forward_hook(
         lambda module, args, output: features.append(weakref.ref(output[0])))
     objective.register_forward_pre_hook(
-        lambda module, args, kwargs: alive.append([one() is not None for one in features]), with_kwargs=True)
+        lambda module, args, kwargs: alive.append((kwargs['domain'], [one() is not None for one in features])),
+        with_kwargs=True)
     backward = model._backward
-    model._backward = lambda *args: (alive.append([one() is not None for one in features]), backward(*args))
+    model._backward = lambda *args: (alive.append(('backward', [one() is not None for one in features])),
+                                     backward(*args))
     step(model, batch())
-    assert alive == [[], [], [], [True], [False], [False, True]]  # two clean passes, then degraded source and target
+    assert alive == [('backward', []), ('backward', []), ('source', []), ('backward', [True]),
+                     ('target', [False]), ('backward', [False, True])]
 
 
 def test_running_statistics_see_clean_images_alone(segmentor, batch):

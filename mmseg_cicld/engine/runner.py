@@ -1,5 +1,6 @@
 """The runner: what mmengine's does, with checkpoints that can be trusted and training without GPUs."""
 import copy
+import itertools
 import re
 import time
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner, load_state_dict
 from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
 from ..datasets.class_count import check_num_classes
@@ -76,6 +78,19 @@ class AdaptationRunner(Runner):
             model_wrapper_cfg = copy.deepcopy(model_wrapper_cfg) or {}
             model_wrapper_cfg.setdefault('type', 'UDADistributedDataParallel')
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """Builds a visualizer of this run's own, with a number behind its name if another run of the process has it.
+
+        mmengine would return the visualizer of that other run, which writes into the folder of the other run.
+        """
+        if isinstance(visualizer, Visualizer):
+            return visualizer
+        visualizer = dict(visualizer or dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]))
+        wanted = visualizer.get('name', self.experiment_name)
+        names = itertools.chain([wanted], (f'{wanted}_{number}' for number in itertools.count(2)))
+        free = next(name for name in names if not Visualizer.check_instance_created(name))
+        return super().build_visualizer(dict(visualizer, name=free))
 
     def register_hook(self, hook: Hook | dict, priority: int | str | None = None) -> None:
         """Registers a hook; a ``CheckpointHook`` of a config becomes an :class:`AtomicCheckpointHook`."""

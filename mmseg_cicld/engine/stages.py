@@ -128,9 +128,6 @@ def _train(stage: Stage, folder: Path, previous: str | None, launcher: str) -> s
     config = copy.deepcopy(stage.config)
     config.work_dir, config.launcher = str(folder), launcher
     hand_over = config.pop('hand_over', DEFAULT_HAND_OVER)
-    # A visualizer of a name exists once in a process, and keeps its folder.
-    if 'visualizer' in config:
-        config.visualizer.name = stage.name
     runner = RUNNERS.build(config)
     if not isinstance(runner, AdaptationRunner):
         raise CheckpointError(stage.name, f"has a {type(runner).__name__}: set runner_type='AdaptationRunner'")

@@ -38,7 +38,6 @@ def quickstart_config(name: str, options: QuickstartOptions) -> Config:
         train.rare_class_sampling.min_pixels = 0
     cfg.randomness = dict(seed=options.seed)
     cfg.work_dir = str(options.work_dir / name)
-    cfg.visualizer.name = name  # Both trainings run in one process, and a visualizer of a name exists once.
     return cfg
 
 

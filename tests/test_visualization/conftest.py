@@ -33,7 +33,6 @@ def shrunk_config(street_root: Path, tmp_path: Path) -> Callable[[str], Config]:
         cfg.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
         cfg.train_cfg.max_iters = 4
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-        cfg.visualizer.name = tmp_path.name
         cfg.work_dir = str(tmp_path / 'work')
         return cfg
 

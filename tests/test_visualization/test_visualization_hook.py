@@ -38,7 +38,6 @@ def test_one_row_for_each_sample(shrunk_config):
     for rows in (1, 2):
         cfg = shrunk_config('source_only_street')
         cfg.work_dir += str(rows)
-        cfg.visualizer.name += str(rows)
         heights.append(cv2.imread(str(next(_train(cfg, interval=4, max_samples=rows).rglob('*.png')))).shape[0])
     assert heights[1] == 2 * heights[0]
 
@@ -67,7 +66,6 @@ def test_a_denoising_network_shows_its_steps_and_trains_as_without(shrunk_config
     for interval in (2, 9):
         cfg = _cicld(shrunk_config('adapt_street'), steps=3)
         cfg.work_dir += str(interval)
-        cfg.visualizer.name += str(interval)
         cfg.train_cfg.max_iters = 3
         work_dir = _train(cfg, interval=interval, max_samples=2)
         ends.append(read_checkpoint(work_dir / 'iter_3.pth')['state_dict'])

@@ -1,8 +1,8 @@
 """Prints how well source and target images of a config can be told apart, level by level of degradations.
 
-DiDA expects domains to come closer to each other the more an image is degraded. A linear discriminant is fitted to one half
-of the training pairs and says of the other half which domain an image is of: 50 % is chance. It sees the mean of each
-colour, its standard deviation (contrast), and how much it differs from its 3 x 3 neighbourhood (texture).
+DiDA expects domains to come closer to each other the more an image is degraded. A linear discriminant is fitted to
+one half of the training pairs and says of the other half which domain an image is of: 50 % is chance. It sees the mean
+of each colour, its standard deviation (contrast), and how much it differs from its 3 x 3 neighbourhood (texture).
 """
 import argparse
 import sys

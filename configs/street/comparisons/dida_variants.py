@@ -13,6 +13,8 @@ rows = [
           'shared encoder, own head': dict(shift_encoder='shared'),
           'DACS + DiDA': {},  # separate encoder, own head
           'DACS + DiDA, noise of single pixels': dict(degradation=dict(type='NoiseDegradation', noise_stride=1)),
+          'DACS + DiDA, noise of single pixels, on parts of 0.375': dict(
+              degradation=dict(type='NoiseDegradation', noise_stride=1), crop=0.375),
           'DACS + DiDA on halves': dict(crop=0.5),
           'DACS + DiDA, weights of transformers': dict(weights='paper'),
       }.items()),

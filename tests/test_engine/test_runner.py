@@ -19,4 +19,5 @@ def test_each_run_has_its_visualizer(tmp_path, visualizer):
     assert [path.parent.parent.parent for path in tmp_path.rglob('vis_data/config.py')] == [tmp_path / 'second']
     assert first.visualizer is not second.visualizer
     assert second.visualizer is type(second.visualizer).get_current_instance()
+    assert second.build_visualizer(visualizer) is not second.visualizer, 'the same name in the same second'
     assert second.build_visualizer(first.visualizer) is first.visualizer

@@ -12,11 +12,12 @@ import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.utils import track_iter_progress
 from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 
+from mmseg_cicld.command_line import add_config_options, load_config
 from mmseg_cicld.datasets import DrawKey, UDADataset
 from mmseg_cicld.random_streams import KeyedStreams
 from mmseg_cicld.uda.mixing import NUM_IDS, choose_classes, class_mix, mix_masks, present_ids
@@ -26,20 +27,15 @@ from mmseg_cicld.visualization import compose_panel, step_tiles
 IGNORE = 255
 
 
-def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config whose training data is drawn')
+    add_config_options(parser)
     parser.add_argument('--output-dir', type=Path, default=Path('work_dirs/browse'),
                         help='folder of the pictures (default: %(default)s)')
     parser.add_argument('--number', type=int, default=5, help='number of iterations to draw (default: %(default)s)')
     parser.add_argument('--first', type=int, default=0, help='first iteration to draw (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        help='KEY=VALUE changes of the config')
-    args = parser.parse_args()
-    if args.number < 1 or args.first < 0:
-        parser.error(f'--number {args.number} --first {args.first}: give at least 1 and at least 0')
-    return args
+    return parser
 
 
 def build_dataset(cfg: Config) -> UDADataset:
@@ -84,10 +80,12 @@ def add_mix(parts: dict[str, torch.Tensor], streams: KeyedStreams, iteration: in
 
 def main() -> None:
     """Draws what the command line asks for."""
-    args = parse_args()
+    parser = make_parser()
+    args = parser.parse_args()
+    if args.number < 1 or args.first < 0:
+        parser.error(f'--number {args.number} --first {args.first}: give at least 1 and at least 0')
     register_all_modules()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = load_config(parser, args)
     try:
         dataset = build_dataset(cfg)
         draw(cfg, dataset, args)

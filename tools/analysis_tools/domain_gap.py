@@ -3,45 +3,36 @@
 DiDA expects domains to come closer to each other the more an image is degraded. A linear discriminant is fitted to
 one half of the training pairs and says of the other half which domain an image is of: 50 % is chance. It sees the mean
 of each colour, its standard deviation (contrast), and how much it differs from its 3 x 3 neighbourhood (texture).
+
+Shape suffixes: B images, C colours, H and W image size, N statistics of an image.
 """
 import argparse
 import sys
 
 import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import register_all_modules
-from show_degradations import DEGRADATIONS, build_degradation
+from show_degradations import add_degradation_options, build_degradation, chosen_levels
 from torch import Tensor
 
+from mmseg_cicld.command_line import load_config
 from mmseg_cicld.datasets import DrawKey
 
 
-def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config with source and target, whose training images are degraded')
-    parser.add_argument('--degradations', nargs='+', choices=sorted(DEGRADATIONS), default=list(DEGRADATIONS),
-                        help='which ones (default: all)')
-    parser.add_argument('--steps', type=int, default=100, help='number of levels (default: %(default)s)')
-    parser.add_argument('--schedule', default='sigmoid',
-                        help='of noise and masks: sigmoid, cosine or linear (default: %(default)s)')
-    parser.add_argument('--columns', type=int, default=6, help='number of levels to print (default: %(default)s)')
+    add_degradation_options(parser)
     parser.add_argument('--pairs', type=int, default=200, help='training pairs to look at (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        help='KEY=VALUE changes of the config')
-    args = parser.parse_args()
-    if args.columns < 1 or args.pairs < 20:
-        parser.error(f'--columns {args.columns} --pairs {args.pairs}: give at least 1 and at least 20')
-    return args
+    return parser
 
 
 def image_pairs(cfg: Config, pairs: int) -> dict[str, Tensor]:
-    """Returns normalised training images of both domains, each [pairs, 3, H, W].
+    """Returns training images of both domains, normalised as the config says, by domain float [pairs, 3, H, W].
 
     Raises:
         ValueError: If the config has no target images.
@@ -51,12 +42,12 @@ def image_pairs(cfg: Config, pairs: int) -> dict[str, Tensor]:
     items = [dataset[DrawKey(0, index)] for index in range(pairs)]
     if 'target' not in items[0]:
         raise ValueError('the config has no target images: give one that adapts (train_dataloader.dataset.target)')
-    return {domain: (torch.stack([item[domain]['inputs'].flip(0).float() for item in items]) - preprocessor.mean)
-            / preprocessor.std for domain in ('source', 'target')}
+    return {domain: preprocessor(dict(inputs=[item[domain]['inputs'] for item in items]))['inputs']
+            for domain in ('source', 'target')}
 
 
 def statistics(images_BCHW: Tensor) -> dict[str, Tensor]:
-    """Returns what the classifier sees of each image, each [B, C]."""
+    """Returns what the discriminant sees of normalised images, by name: [B, C] each, ``all`` of them [B, 3 C]."""
     detail_BCHW = images_BCHW - F.avg_pool2d(images_BCHW, 3, stride=1, padding=1, count_include_pad=False)
     seen = dict(colour=images_BCHW.mean((2, 3)), contrast=images_BCHW.std((2, 3)),
                 texture=(detail_BCHW.abs().mean((2, 3)) + 1e-6).log())
@@ -64,7 +55,15 @@ def statistics(images_BCHW: Tensor) -> dict[str, Tensor]:
 
 
 def told_apart(source_BN: Tensor, target_BN: Tensor) -> float:
-    """Returns the accuracy in percent of a linear discriminant, fitted to the first half and tested on the second."""
+    """Fits Fisher's linear discriminant to the first half of the images and tests it on the second.
+
+    Args:
+        source_BN: Statistics of source images, at least four of them.
+        target_BN: Statistics of as many target images.
+
+    Returns:
+        Accuracy in percent, 50 for chance.
+    """
     half = len(source_BN) // 2
     fitted = [values_BN[:half].double() for values_BN in (source_BN, target_BN)]
     means = [values_BN.mean(0) for values_BN in fitted]
@@ -83,7 +82,7 @@ def table(images: dict[str, Tensor], args: argparse.Namespace) -> str:
     Raises:
         ValueError: If the settings of a degradation are wrong.
     """
-    levels = sorted(set(np.linspace(0, args.steps - 1, args.columns).round().astype(int).tolist()))
+    levels = chosen_levels(args)
     seeds = dict(source=list(range(args.pairs)), target=list(range(args.pairs, 2 * args.pairs)))
     lines = ['| told apart by | ' + ' | '.join(f'level {level}' for level in levels) + ' |',
              '|---' * (len(levels) + 1) + '|']
@@ -99,10 +98,12 @@ def table(images: dict[str, Tensor], args: argparse.Namespace) -> str:
 
 def main() -> None:
     """Prints the table."""
-    args = parse_args()
+    parser = make_parser()
+    args = parser.parse_args()
+    if args.columns < 1 or args.pairs < 20:
+        parser.error(f'--columns {args.columns} --pairs {args.pairs}: give at least 1 and at least 20')
     register_all_modules()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = load_config(parser, args)
     try:
         print(table(image_pairs(cfg, args.pairs), args))
     except ValueError as error:

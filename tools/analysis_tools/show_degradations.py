@@ -8,10 +8,11 @@ import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import register_all_modules
 
+from mmseg_cicld.command_line import add_config_options, load_config
 from mmseg_cicld.datasets import DrawKey
 from mmseg_cicld.visualization import compose_panel
 
@@ -23,25 +24,30 @@ DEGRADATIONS = dict(
     blob=dict(type='MaskDegradation', shape='blob'))
 
 
-def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config whose training images are degraded')
-    parser.add_argument('--output', type=Path, default=Path('work_dirs/degradations.png'),
-                        help='the picture (default: %(default)s)')
+def add_degradation_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the config and which degradations its images go through, at which levels."""
+    add_config_options(parser)
     parser.add_argument('--degradations', nargs='+', choices=sorted(DEGRADATIONS), default=list(DEGRADATIONS),
                         help='which ones (default: all)')
     parser.add_argument('--steps', type=int, default=100, help='number of levels (default: %(default)s)')
     parser.add_argument('--schedule', default='sigmoid',
                         help='of noise and masks: sigmoid, cosine or linear (default: %(default)s)')
-    parser.add_argument('--columns', type=int, default=6, help='number of levels to draw (default: %(default)s)')
+    parser.add_argument('--columns', type=int, default=6, help='number of levels to look at (default: %(default)s)')
+
+
+def chosen_levels(args: argparse.Namespace) -> list[int]:
+    """Returns the levels of :func:`add_degradation_options`, from the first to the last."""
+    return sorted(set(np.linspace(0, args.steps - 1, args.columns).round().astype(int).tolist()))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_degradation_options(parser)
+    parser.add_argument('--output', type=Path, default=Path('work_dirs/degradations.png'),
+                        help='the picture (default: %(default)s)')
     parser.add_argument('--index', type=int, default=0, help='which pair of the training (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        help='KEY=VALUE changes of the config')
-    args = parser.parse_args()
-    if args.columns < 1 or args.index < 0:
-        parser.error(f'--columns {args.columns} --index {args.index}: give at least 1 and at least 0')
-    return args
+    return parser
 
 
 def build_degradation(name: str, steps: int, schedule: str):
@@ -71,7 +77,7 @@ def rows(cfg: Config, args: argparse.Namespace) -> list[dict[str, np.ndarray]]:
     item = DATASETS.build(cfg.train_dataloader.dataset)[DrawKey(0, args.index)]
     preprocessor = MODELS.build(cfg.model.get('segmentor', cfg.model).data_preprocessor)
     constants = preprocessor.mean[None], preprocessor.std[None]
-    levels = sorted(set(np.linspace(0, args.steps - 1, args.columns).round().astype(int).tolist()))
+    levels = chosen_levels(args)
     out = []
     for name in args.degradations:
         degradation = build_degradation(name, args.steps, args.schedule)
@@ -86,10 +92,12 @@ def rows(cfg: Config, args: argparse.Namespace) -> list[dict[str, np.ndarray]]:
 
 def main() -> None:
     """Draws what the command line asks for."""
-    args = parse_args()
+    parser = make_parser()
+    args = parser.parse_args()
+    if args.columns < 1 or args.index < 0:
+        parser.error(f'--columns {args.columns} --index {args.index}: give at least 1 and at least 0')
     register_all_modules()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = load_config(parser, args)
     try:
         panel = compose_panel(rows(cfg, args))
         args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..uda.segmentor_contract import IGNORE_INDEX
+IGNORE_INDEX = 255
 
 ORDERS = ('alternate', 'both', 'local', 'global')
 LOCAL_FORMS = ('one_pass', 'per_class')

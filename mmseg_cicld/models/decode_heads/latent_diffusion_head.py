@@ -21,6 +21,7 @@ from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
 from ..diffusion.diffusers_schedulers import build_scheduler
+from ..head_losses import logit_losses
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings, one_of
@@ -146,6 +147,11 @@ class LatentDiffusionHead(BaseDecodeHead):
         in_training = self.training_settings.prediction_steps
         return in_training if self.training and in_training is not None else self.inference.steps
 
+    @staticmethod
+    def attention_config(config: dict, width: int) -> dict:
+        """Returns the config of a head of this kind for the scale attention of HRDA, in which nothing is diffused."""
+        return dict(config, denoiser=None, decoder_channels=[width] * len(config['decoder_channels']))
+
     def split(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Splits what the neck gives into the skips, finest first, and the latent.
 
@@ -197,18 +203,38 @@ class LatentDiffusionHead(BaseDecodeHead):
             self._reverse_processes[steps, self.start] = _build_process(self.scheduler, steps, self.start)
         return self._reverse_processes[steps, self.start]
 
+    @property
+    def denoising_head(self) -> 'LatentDiffusionHead':
+        """The head that denoises latents: this one. A head that holds it gives it under the same name."""
+        return self
+
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
              train_cfg: dict | None) -> dict[str, Tensor]:
+        """Computes the losses as mmseg asks for them; timesteps and noise come from torch's global stream.
+
+        Args:
+            inputs: What the neck gives.
+            batch_data_samples: Samples with labels.
+            train_cfg: Unused, as in mmseg.
+        """
+        return self.pixel_losses(inputs, self._stack_batch_gt(batch_data_samples)[:, 0], None, None)[0]
+
+    def pixel_losses(self, inputs: Sequence[Tensor], labels_BHW: Tensor, weights_BHW: Tensor | None,
+                     seeds: Sequence[int] | None) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the segmentation losses of the decoder and the noise loss of the denoiser.
 
         Args:
             inputs: What the neck gives.
-            batch_data_samples: Samples with labels and, in their metainfo, ``sample_seed``.
-            train_cfg: Unused, as in mmseg.
+            labels_BHW: int64 class ids.
+            weights_BHW: Loss weight of each pixel in [0, 1], None weighs all one. The noise loss has no pixels.
+            seeds: A seed for each sample, None to draw from torch's global stream.
+
+        Returns:
+            The losses, and the logits at the resolution of the labels.
         """
-        labels_BHW = self._stack_batch_gt(batch_data_samples)[:, 0]
-        logits, losses = self.training_logits(inputs, labels_BHW, sample_seeds(batch_data_samples))
-        return {**self.loss_by_feat(logits, batch_data_samples), **losses}
+        logits, own = self.training_logits(inputs, labels_BHW, seeds)
+        losses, logits_BCHW = logit_losses(self, logits, labels_BHW, weights_BHW)
+        return {**losses, **own}, logits_BCHW
 
     def training_logits(self, inputs: Sequence[Tensor], labels_BHW: Tensor,
                         seeds: Sequence[int] | None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -333,12 +359,6 @@ class LatentDiffusionHead(BaseDecodeHead):
         if len(members) == 1:
             return members[0]
         return torch.stack(members).log_softmax(dim=2).logsumexp(dim=0) - math.log(len(members))
-
-
-def sample_seeds(data_samples: Sequence[SegDataSample]) -> list[int] | None:
-    """Returns the seeds that the data samples carry, None if they carry none."""
-    seeds = [sample.metainfo.get('sample_seed') for sample in data_samples]
-    return None if any(seed is None for seed in seeds) else seeds
 
 
 def _build_process(scheduler: SchedulerMixin, steps: int, start: int) -> ReverseProcess:

@@ -13,7 +13,8 @@ from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
 from .crop_box import CropBox
-from .head_losses import check_head, head_losses
+from .head_checks import check_head
+from .head_losses import head_losses, predicted_logits, raw_logits
 from .label_rule import LabelRule
 from .precision import full_precision
 
@@ -112,27 +113,31 @@ class EncoderDecoderProtocol:
                seeds: Sequence[int] | None) -> TrainingOutput:
         """See :class:`SegmentorProtocol`; names of losses are those of mmseg."""
         levels, losses, previous = features[0].levels, {}, None
-        heads = heads_of(self._segmentor, 'decode_head')
+        heads, train_cfg = heads_of(self._segmentor, 'decode_head'), self._segmentor.train_cfg
         for index, head in enumerate(heads):
             if index:
                 # As mmseg does it: what a stage hands on is computed by itself.
-                previous = heads[index - 1](levels) if index == 1 else heads[index - 1](levels, previous)
-            if hasattr(head, 'pixel_losses'):
-                own, logits_BCHW = head.pixel_losses(levels, labels_BHW, weights_BHW, seeds)
+                previous = raw_logits(heads[index - 1], levels, previous)
+            if hasattr(head, 'training_losses'):
+                own, logits_BCHW = head.training_losses(levels, labels_BHW, weights_BHW, seeds)
             else:
-                own, logits_BCHW = head_losses(head, levels, labels_BHW, weights_BHW, previous)
+                own, logits_BCHW = head_losses(head, levels, labels_BHW, weights_BHW, previous, train_cfg)
             losses.update(add_prefix(own, f'decode_{index}' if len(heads) > 1 else 'decode'))
         losses.update(auxiliary_losses(self._segmentor, levels, labels_BHW, weights_BHW))
         return TrainingOutput(losses, logits_BCHW)
 
     def decode(self, features: Sequence[ViewFeatures], size: tuple[int, int]) -> Tensor:
         """See :class:`SegmentorProtocol`."""
-        levels, arguments = features[0].levels, ()
+        levels, previous = features[0].levels, None
         *stages, last = heads_of(self._segmentor, 'decode_head')
         for stage in stages:
-            arguments = (stage(levels, *arguments), )
-        metas = prediction_metas(size, len(levels[0]))
-        return last.predict(levels, *arguments, metas, self._segmentor.test_cfg)
+            previous = raw_logits(stage, levels, previous)
+        return predicted_logits(last, levels, previous, prediction_metas(size, len(levels[0])),
+                                self._segmentor.test_cfg)
+
+    def predict_logits(self, images_BCHW: Tensor) -> Tensor:
+        """Returns logits [B, C, H, W] of whole images."""
+        return self.decode([self.encode(View(images_BCHW))], tuple(images_BCHW.shape[2:]))
 
 
 class TrainableSegmentor:
@@ -171,18 +176,18 @@ class TrainableSegmentor:
     @property
     def label_rule(self) -> LabelRule:
         """How labels and confidence follow from logits."""
-        return LabelRule.of(self.main_head)
+        return LabelRule.of_head(self.main_head)
 
     @property
     def normalisation(self) -> tuple[Tensor, Tensor]:
         """Mean and std of the data preprocessor, each [1, C, 1, 1], in units of 8-bit images."""
         return self.module.data_preprocessor.mean[None], self.module.data_preprocessor.std[None]
 
-    @property
-    def main_loss(self) -> str:
-        """What the names of the main head's losses begin with; those of single scales (HRDA) do not."""
+    def is_main_loss(self, name: str) -> bool:
+        """Tells whether a loss is the main head's, and not that of an auxiliary head or of a single scale (HRDA)."""
         stages = len(heads_of(self.module, 'decode_head'))
-        return f'decode_{stages - 1}.loss' if stages > 1 else 'decode.loss'
+        head, part = name.split('.')[:2]
+        return head == (f'decode_{stages - 1}' if stages > 1 else 'decode') and part not in ('hr', 'lr')
 
     @property
     def decodes(self) -> bool:
@@ -216,8 +221,10 @@ class TrainableSegmentor:
 
         In the mode that the network is in, training or evaluation.
         """
-        size = tuple(images_BCHW.shape[2:])
-        return full_precision(self.module.encode_decode(images_BCHW, prediction_metas(size, len(images_BCHW))))
+        if hasattr(self._protocol, 'predict_logits'):
+            return full_precision(self._protocol.predict_logits(images_BCHW))
+        metas = prediction_metas(tuple(images_BCHW.shape[2:]), len(images_BCHW))
+        return full_precision(self.module.encode_decode(images_BCHW, metas))
 
 
 def heads_of(segmentor: nn.Module, key: str) -> list[nn.Module]:

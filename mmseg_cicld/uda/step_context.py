@@ -153,7 +153,7 @@ class StepContext:
         return self._read(teacher.logits(self.target.images_BCHW), rule)
 
     def _read(self, logits_BCHW: Tensor, rule: PseudoLabelRule) -> PseudoLabels:
-        labels_BHW, confidence_BHW = self.student.label_rule(logits_BCHW)
+        labels_BHW, confidence_BHW = self.student.label_rule.labels_and_confidence(logits_BCHW)
         return rule(labels_BHW, confidence_BHW, self.target.valid_B1HW, self.target.real_BHW)
 
     @torch.no_grad()

@@ -124,7 +124,7 @@ def test_own_predictions_take_the_place_of_labels(mode):
 
 def test_pixel_weights_reach_the_segmentation_loss():
     head, weights = build(), torch.rand(2, SIZE, SIZE)
-    losses, logits = head.pixel_losses(features(), labels(), weights, (11, 12))
+    losses, logits = head.training_losses(features(), labels(), weights, (11, 12))
     expected = (weights * F.cross_entropy(logits, labels(), ignore_index=255, reduction='none')).mean()
     torch.testing.assert_close(losses['loss_ce'], expected)
     assert keyed_losses(head, features(), torch.zeros(2, SIZE, SIZE))['loss_ce'] == 0

@@ -65,7 +65,7 @@ def test_class_mix(units, case):
 @pytest.mark.parametrize('case', [0, 1, 2, 'v'])
 def test_pseudo_labels(units, case, precision, tolerance):
     logits = torch.from_numpy(units['in/pl.logits']).to(torch.float32 if precision == 'f32' else torch.float64)
-    predicted = LabelRule(num_classes=logits.shape[1], ignore_index=255, threshold=None)(logits)
+    predicted = LabelRule(num_classes=logits.shape[1], ignore_index=255, threshold=None).labels_and_confidence(logits)
     threshold, top, bottom = units[f'in/pl{0 if case == "v" else case}.thr_top_bottom']
     if case == 'v':
         pseudo = PseudoLabelRule(threshold)(*predicted, torch.from_numpy(units['in/plv.valid']))

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..crop_box import CropBox, MultiScaleFeatures, average_windows
-from ..head_losses import logit_losses
+from ..head_losses import pixel_losses
 
 # Maps feature levels, and the window that they come from (None: the whole image), to logits.
 Predict = Callable[[Sequence[Tensor], CropBox | None], Tensor]
@@ -127,7 +127,7 @@ class HRDAHead(BaseDecodeHead):
         """The single-scale head, if it denoises latents."""
         return getattr(self.head, 'denoising_head', None)
 
-    def pixel_losses(self, inputs: MultiScaleFeatures, labels_BHW: Tensor, weights_BHW: Tensor | None,
+    def training_losses(self, inputs: MultiScaleFeatures, labels_BHW: Tensor, weights_BHW: Tensor | None,
                      seeds: Sequence[int] | None) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the losses of the fused and, where they have a share, of the single predictions.
 
@@ -170,7 +170,8 @@ class HRDAHead(BaseDecodeHead):
 
     def _losses(self, logits: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None,
                 share: float) -> tuple[dict[str, Tensor], Tensor]:
-        losses, logits_BCHW = logit_losses(self, logits, labels_BHW, weights_BHW)
+        logits_BCHW = _resized(logits, labels_BHW.shape[1:])
+        losses = pixel_losses(self, logits_BCHW, labels_BHW, weights_BHW)
         return {key: share * value if 'loss' in key else value for key, value in losses.items()}, logits_BCHW
 
 

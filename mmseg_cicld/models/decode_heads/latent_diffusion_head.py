@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import SchedulerMixin
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
 from ..diffusion.diffusers_schedulers import build_scheduler
-from ..head_losses import logit_losses
+from ..head_losses import pixel_losses
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings, one_of
@@ -217,9 +218,9 @@ class LatentDiffusionHead(BaseDecodeHead):
             batch_data_samples: Samples with labels.
             train_cfg: Unused, as in mmseg.
         """
-        return self.pixel_losses(inputs, self._stack_batch_gt(batch_data_samples)[:, 0], None, None)[0]
+        return self.training_losses(inputs, self._stack_batch_gt(batch_data_samples)[:, 0], None, None)[0]
 
-    def pixel_losses(self, inputs: Sequence[Tensor], labels_BHW: Tensor, weights_BHW: Tensor | None,
+    def training_losses(self, inputs: Sequence[Tensor], labels_BHW: Tensor, weights_BHW: Tensor | None,
                      seeds: Sequence[int] | None) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the segmentation losses of the decoder and the noise loss of the denoiser.
 
@@ -233,8 +234,9 @@ class LatentDiffusionHead(BaseDecodeHead):
             The losses, and the logits at the resolution of the labels.
         """
         logits, own = self.training_logits(inputs, labels_BHW, seeds)
-        losses, logits_BCHW = logit_losses(self, logits, labels_BHW, weights_BHW)
-        return {**losses, **own}, logits_BCHW
+        logits_BCHW = resize(logits, size=tuple(labels_BHW.shape[1:]), mode='bilinear',
+                             align_corners=self.align_corners)
+        return {**pixel_losses(self, logits_BCHW, labels_BHW, weights_BHW), **own}, logits_BCHW
 
     def training_logits(self, inputs: Sequence[Tensor], labels_BHW: Tensor,
                         seeds: Sequence[int] | None) -> tuple[Tensor, dict[str, Tensor]]:

@@ -88,7 +88,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
                seeds: Sequence[int] | None) -> TrainingOutput:
         """Computes the losses of both scales and their fusion; auxiliary heads see the context."""
         scales = _scales(features, tuple(labels_BHW.shape[1:]))
-        own, logits_BCHW = self.decode_head.pixel_losses(scales, labels_BHW, weights_BHW, seeds)
+        own, logits_BCHW = self.decode_head.training_losses(scales, labels_BHW, weights_BHW, seeds)
         losses = add_prefix(own, 'decode')
         losses.update(auxiliary_losses(self, scales.context, labels_BHW, weights_BHW))
         return TrainingOutput(losses, logits_BCHW)

@@ -85,8 +85,8 @@ class MaskedConsistency(Objective):
         images_BCHW = self._masked(context, batch.images_BCHW)
         context.show('masked_image', images_BCHW)
         losses = context.train_student(self.name, images_BCHW, batch.labels_BHW, batch.weights_BHW).losses
-        factors = {key: share * self.weight if key.startswith(context.student.main_loss) else share for key in losses}
-        return {key: value * factors[key] if 'loss' in key else value for key, value in losses.items()}
+        factors = {key: self.weight if context.student.is_main_loss(key) else 1.0 for key in losses}
+        return {key: value * (share * factors[key]) if 'loss' in key else value for key, value in losses.items()}
 
     def _supervision(self, context: StepContext) -> tuple[StudentBatch, float]:
         """Returns what is to be masked, and the factor that makes the mean over processes that over images."""

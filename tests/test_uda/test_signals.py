@@ -62,7 +62,8 @@ def test_pseudo_label_weight(top, bottom, threshold, seed):
 
 
 def test_pixels_that_padding_added_weigh_nothing_and_do_not_count():
-    logits = 3 * torch.randn(2, 5, 8, 6, dtype=torch.float64)
+    logits = 3 * torch.randn(2, 5, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    logits[1, 0, :, 4:] = 20
     real = torch.ones(2, 8, 6, dtype=torch.bool)
     real[0, 5:], real[1, :, 4:] = False, False
     labels, confidence = SOFTMAX(logits)

@@ -36,7 +36,14 @@ DIDA = {'model.objectives': [
     dict(type='DegradationConsistency', threshold=0.255, weights=(0.5, 0.02))]}
 
 
-@pytest.mark.parametrize('more', [{}, {'optim_wrapper.clip_grad': dict(max_norm=0.3)}, HRDA_AND_MIC, DIDA,
+# With batches of one, each process alone has half an image of each domain.
+BOTH = {'model.objectives': [
+    dict(type='SourceSupervision'), dict(type='OutputSpaceAdversarial', weight=0.1),
+    dict(type='ClassMixSelfTraining', threshold=0.255),
+    dict(type='MaskedConsistency', block=8, threshold=0.255, images='both')]}
+
+
+@pytest.mark.parametrize('more', [{}, BOTH, {'optim_wrapper.clip_grad': dict(max_norm=0.3)}, HRDA_AND_MIC, DIDA,
                                   HRDA_AND_MIC | DIDA])
 def test_gradients_are_those_of_the_joined_batch(tmp_path, more):
     one, two = tmp_path / 'one', tmp_path / 'two'

@@ -175,5 +175,5 @@ def test_a_single_labelled_pixel_is_enough():
 
 def test_without_hard_pixels_ohem_is_zero():
     _, labels_BHW = maps(CLASSES)
-    sure_BCHW = 9. * F.one_hot(labels_BHW.clamp(max=CLASSES), CLASSES + 1)[..., :CLASSES].permute(0, 3, 1, 2)
+    sure_BCHW = 200. * F.one_hot(labels_BHW.clamp(max=CLASSES), CLASSES + 1)[..., :CLASSES].permute(0, 3, 1, 2)
     assert value(OHEM, sure_BCHW, labels_BHW) == 0

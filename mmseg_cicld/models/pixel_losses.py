@@ -17,6 +17,8 @@ from mmseg.models.losses.focal_loss import py_sigmoid_focal_loss
 from mmseg.models.losses.tversky_loss import binary_tversky_loss
 from torch import Tensor, nn
 
+from .precision import full_precision
+
 
 def pixel_loss(loss: nn.Module, logits_BCHW: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None,
                ignore_index: int) -> Tensor:
@@ -52,7 +54,7 @@ def cross_entropy(loss: CrossEntropyLoss, logits_BCHW: Tensor, labels_BHW: Tenso
         return logits_BCHW.sum() * 0
     divisor = None
     if loss.class_weight is not None and not loss.use_sigmoid and loss.reduction == 'mean':
-        class_weights = logits_BCHW.new_tensor(loss.class_weight)
+        class_weights = full_precision(logits_BCHW.new_tensor(loss.class_weight))
         divisor = torch.where(labelled_BHW, class_weights[labels_BHW.where(labelled_BHW, 0)], 0).sum()
     return loss(logits_BCHW, labels_BHW, weight=weights_BHW, ignore_index=ignore_index, avg_factor=divisor)
 

@@ -142,6 +142,32 @@ def test_in_training_logits_are_of_the_branch_that_predicts(name, branch, featur
     assert torch.equal(raw_logits(copy.deepcopy(head), features(name)), expected)
 
 
+def test_in_training_logits_of_iterations_are_those_of_the_last():
+    head = build('IterativeDecodeHead')
+    torch.manual_seed(4)
+    stages = copy.deepcopy(head)(features('IterativeDecodeHead'))
+    torch.manual_seed(4)
+    assert torch.equal(raw_logits(head, features('IterativeDecodeHead')), stages[-1])
+    assert not torch.equal(stages[0], stages[-1])
+
+
+def test_in_evaluation_pidnet_has_one_feature():
+    head, feature = build('PIDHead').eval(), features('PIDHead')[1]
+    assert torch.equal(raw_logits(head, feature), head.i_head(feature, head.cls_seg))
+
+
+@pytest.mark.parametrize(('name', 'changes'), [
+    ('FCNHead', dict(align_corners=True)), ('PointHead', dict(align_corners=True)),
+    ('FCNHead', dict(loss_decode=[CE, dict(CE, loss_weight=.5)])),
+    ('FCNHead', dict(loss_decode=[CE, dict(type='LovaszLoss', reduction='none')]))])
+def test_settings_of_a_head_are_kept_to(name, changes):
+    head = build(name, **changes)
+    expected = mmseg_losses(name, copy.deepcopy(head), labels())
+    losses, _ = run(name, head)
+    assert list(losses) == list(expected)
+    assert all(torch.equal(losses[key], expected[key]) for key in expected)
+
+
 @pytest.mark.parametrize('name', sorted(CASES))
 def test_losses_come_with_the_logits_of_their_own_pass(name):
     head = build(name)

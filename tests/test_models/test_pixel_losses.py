@@ -94,6 +94,14 @@ def test_pixels_of_weight_zero_have_no_part(name, config, channels):
     torch.testing.assert_close(changed, value(config, logits_BCHW, labels_BHW, weights_BHW))
 
 
+@pytest.mark.parametrize(('name', 'config', 'channels'), [case for case in EVERY if case[1]['type'] != 'DiceLoss'])
+def test_weights_of_pixels_to_ignore_have_no_part(name, config, channels):
+    logits_BCHW, labels_BHW = maps(channels)
+    weights_BHW = torch.rand(2, 6, 9, generator=torch.Generator().manual_seed(2))
+    without = value(config, logits_BCHW, labels_BHW, weights_BHW.masked_fill(labels_BHW == IGNORE, 0))
+    torch.testing.assert_close(value(config, logits_BCHW, labels_BHW, weights_BHW), without)
+
+
 @pytest.mark.parametrize(('name', 'config', 'channels'), EVERY)
 def test_the_loss_grows_with_the_weights_as_a_mean_does(name, config, channels):
     logits_BCHW, labels_BHW = maps(channels)

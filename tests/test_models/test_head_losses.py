@@ -162,8 +162,9 @@ def test_in_evaluation_pidnet_has_one_feature():
     ('FCNHead', dict(loss_decode=[CE, dict(type='LovaszLoss', reduction='none')]))])
 def test_settings_of_a_head_are_kept_to(name, changes):
     head = build(name, **changes)
-    expected = mmseg_losses(name, copy.deepcopy(head), labels())
-    losses, _ = run(name, head)
+    labels_BHW = torch.randint(0, CLASSES, (2, SIZE, SIZE), generator=torch.Generator().manual_seed(6))
+    expected = mmseg_losses(name, copy.deepcopy(head), labels_BHW)
+    losses, _ = run(name, head, labels_BHW=labels_BHW)
     assert list(losses) == list(expected)
     assert all(torch.equal(losses[key], expected[key]) for key in expected)
 

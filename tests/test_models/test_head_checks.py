@@ -128,7 +128,8 @@ def test_a_setting_is_refused(name, changes, words):
 
 
 def test_heads_that_classify_no_pixels_are_refused():
-    depth = MODELS.build(dict(type='VPDDepthHead', in_channels=[16] * 4, embed_dim=4, feature_dim=32, num_deconv_filters=(4, 4, 4)))
+    depth = MODELS.build(dict(type='VPDDepthHead', in_channels=[16] * 4, embed_dim=4, feature_dim=32,
+                              num_deconv_filters=(4, 4, 4)))
     assert 'VPDDepthHead' in refusal(depth)
     assert 'Linear' in refusal(nn.Linear(2, 2))
 

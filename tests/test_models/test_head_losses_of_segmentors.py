@@ -1,4 +1,4 @@
-"""Whole segmentors of mmseg, head by head: the losses that their own ``loss`` gives, cascades and auxiliary heads too."""
+"""Whole segmentors of mmseg, head by head: the losses that their own ``loss`` gives, cascades too."""
 import copy
 import warnings
 
@@ -17,8 +17,8 @@ from mmseg_cicld.models.head_checks import check_head
 from mmseg_cicld.models.head_losses import head_losses, raw_logits
 
 SIZE, CLASSES = 64, 4
-RESNET = dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, dilations=(1, 1, 1, 1), strides=(1, 2, 2, 2),
-              norm_cfg=BN)
+RESNET = dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, dilations=(1, 1, 1, 1),
+              strides=(1, 2, 2, 2), norm_cfg=BN)
 FCN = dict(type='FCNHead', in_channels=64, in_index=3, channels=8, num_convs=1, num_classes=CLASSES, norm_cfg=BN,
            loss_decode=CE)
 OCR = dict(FCN, type='OCRHead', ocr_channels=8)
@@ -48,8 +48,8 @@ SEGMENTORS = {
 
 def build(name):
     torch.manual_seed(0)
-    config = dict(type='EncoderDecoder', backbone=RESNET, train_cfg=TRAIN_CFG, test_cfg=dict(mode='whole')) | copy.deepcopy(
-        SEGMENTORS[name])
+    config = dict(type='EncoderDecoder', backbone=RESNET, train_cfg=TRAIN_CFG, test_cfg=dict(mode='whole'))
+    config = copy.deepcopy(config | SEGMENTORS[name])
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         return MODELS.build(ConfigDict(config)).train()
@@ -69,10 +69,10 @@ def by_heads(segmentor, images_BCHW, labels_BHW, weights_BHW):
             prev_logits = raw_logits(stages[stage - 1], features, prev_logits)
         own, _ = head_losses(head, features, labels_BHW, weights_BHW, prev_logits, segmentor.train_cfg)
         losses.update(add_prefix(own, f'decode_{stage}' if len(stages) > 1 else 'decode'))
-    others = heads(segmentor, 'auxiliary_head')
-    for position, head in enumerate(others):
+    for position, head in enumerate(heads(segmentor, 'auxiliary_head')):
         own, _ = head_losses(head, features, labels_BHW, weights_BHW)
-        losses.update(add_prefix(own, f'aux_{position}' if isinstance(segmentor.auxiliary_head, nn.ModuleList) else 'aux'))
+        several = isinstance(segmentor.auxiliary_head, nn.ModuleList)
+        losses.update(add_prefix(own, f'aux_{position}' if several else 'aux'))
     return losses
 
 

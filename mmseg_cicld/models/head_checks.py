@@ -91,7 +91,7 @@ def _check_type(head: nn.Module, key: str) -> None:
 def _check_settings(head: BaseDecodeHead, key: str) -> None:
     if head.sampler is not None:
         raise ValueError(f'{key}.sampler is {type(head.sampler).__name__}, which chooses pixels without regard to '
-                         "their weights: remove it; the loss dict(type='OhemCrossEntropy') chooses hard pixels with them")
+                         "their weights: remove it; the loss dict(type='OhemCrossEntropy') chooses hard ones with them")
     if not isinstance(head.ignore_index, int):
         raise ValueError(f'{key}.ignore_index is {head.ignore_index}, but the label of pixels that do not count must '
                          'be a number: set it to that of the label maps, 255 in most')

@@ -2,8 +2,8 @@
 
 All follow three rules. Weights of one give the value of mmseg's own module, bit by bit. A pixel of weight 0 adds
 nothing to value or gradient; it stays one of the pixels that a mean is divided by. Weights multiplied by a factor
-multiply the loss by it, as they do in a mean of weighted values; so losses of regions (Dice, Tversky, Lovász), which are
-ratios, count pixels by weight and are scaled by the mean weight.
+multiply the loss by it, as they do in a mean of weighted values; so losses of regions (Dice, Tversky, Lovász), which
+are ratios, count pixels by weight and are scaled by the mean weight.
 
 Shape suffixes: B images, C channels of the logits, H and W height and width, P pixels.
 """

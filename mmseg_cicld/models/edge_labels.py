@@ -50,7 +50,7 @@ def stdc_boundaries(head: STDCHead, labels_BHW: Tensor) -> Tensor:
     labels_B1HW = labels_BHW[:, None].to(head.laplacian_kernel)
     scales = []
     for stride in (1, 2, 4):
-        change = F.conv2d(labels_B1HW, head.laplacian_kernel, stride=stride, padding=1).clamp(min=0)
+        change = F.conv2d(labels_B1HW, head.laplacian_kernel, stride=stride, padding=1)
         change = F.interpolate(change, labels_BHW.shape[1:], mode='nearest')
         scales.append((change > head.boundary_threshold).to(head.fusion_kernel))
     fused_B1HW = F.conv2d(torch.cat(scales, dim=1), head.fusion_kernel)

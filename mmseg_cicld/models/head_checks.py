@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from .head_losses import LOSS_SCHEMES, loss_modules
 from .pixel_losses import pixel_loss
 
-LOSSES_THAT_WORK = ('CrossEntropyLoss, DiceLoss, FocalLoss, LovaszLoss, TverskyLoss, OhemCrossEntropy, and others whose '
-                    'forward(logits, labels, weight=..., ignore_index=...) follows a weight for each pixel')
+LOSSES_THAT_WORK = ('CrossEntropyLoss, DiceLoss, FocalLoss, LovaszLoss, TverskyLoss, OhemCrossEntropy, and others '
+                    'whose forward(logits, labels, weight=..., ignore_index=...) follows a weight for each pixel')
 LOSSES_FOR_ONE_CHANNEL = ("CrossEntropyLoss with use_sigmoid=True, FocalLoss, LovaszLoss with loss_type='binary', "
                           'BoundaryLoss')
 
@@ -40,7 +40,7 @@ def check_head(head: nn.Module, key: str) -> None:
         head, key = head.kernel_generate_head, f'{key}.kernel_generate_head'
         if head.out_channels == 1:
             raise ValueError(f'{key}.out_channels is 1, but the kernels of an IterativeDecodeHead are one for each '
-                             f'class: remove it')
+                             'class: remove it')
     _check_settings(head, key)
     check_losses(head, key)
 
@@ -92,8 +92,8 @@ def _check_type(head: nn.Module, key: str) -> None:
 
 def _check_settings(head: BaseDecodeHead, key: str) -> None:
     if head.sampler is not None:
-        raise ValueError(f'{key}.sampler is {type(head.sampler).__name__}, which chooses pixels without regard to their '
-                         "weights: remove it; the loss dict(type='OhemCrossEntropy') chooses hard pixels with them")
+        raise ValueError(f'{key}.sampler is {type(head.sampler).__name__}, which chooses pixels without regard to '
+                         "their weights: remove it; the loss dict(type='OhemCrossEntropy') chooses hard ones with them")
     if not isinstance(head.ignore_index, int):
         raise ValueError(f'{key}.ignore_index is {head.ignore_index}, but the label of pixels that do not count must '
                          'be a number: set it to that of the label maps, 255 in most')

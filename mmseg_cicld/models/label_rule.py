@@ -14,8 +14,8 @@ from torch import Tensor, nn
 class LabelRule:
     """What a head's logits mean. It gives the labels that mmseg's own predictions have.
 
-    ``reduce_zero_label`` has no part in it: mmseg 1.x reduces labels where they are loaded, so logits, pseudo-labels and
-    the labels of a batch count from the first real class, and what was 0 is 255 in every label map.
+    ``reduce_zero_label`` has no part in it: mmseg 1.x reduces labels where they are loaded, so logits, pseudo-labels
+    and the labels of a batch count from the first real class, and what was 0 is 255 in every label map.
 
     Args:
         num_classes: Number of classes K.

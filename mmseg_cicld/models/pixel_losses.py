@@ -1,8 +1,9 @@
 """mmseg's losses with a weight for each pixel: none of them stops on weights, and none of them forgets them.
 
-All follow three rules. Weights of one give the value of mmseg's own module, bit by bit. A pixel of weight 0 has no part
-in value or gradient. Weights multiplied by a factor multiply the loss by it, as they do in a mean of weighted values;
-so losses of regions (Dice, Tversky, Lovász), which are ratios, count pixels by weight and are scaled by the mean weight.
+All follow three rules. Weights of one give the value of mmseg's own module, bit by bit. A pixel of weight 0 adds
+nothing to value or gradient; it stays one of the pixels that a mean is divided by. Weights multiplied by a factor
+multiply the loss by it, as they do in a mean of weighted values; so losses of regions (Dice, Tversky, Lovász), which
+are ratios, count pixels by weight and are scaled by the mean weight.
 
 Shape suffixes: B images, C channels of the logits, H and W height and width, P pixels.
 """
@@ -15,6 +16,8 @@ from mmseg.models.losses import (BoundaryLoss, CrossEntropyLoss, DiceLoss, Focal
 from mmseg.models.losses.focal_loss import py_sigmoid_focal_loss
 from mmseg.models.losses.tversky_loss import binary_tversky_loss
 from torch import Tensor, nn
+
+from .precision import full_precision
 
 
 def pixel_loss(loss: nn.Module, logits_BCHW: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None,
@@ -51,7 +54,7 @@ def cross_entropy(loss: CrossEntropyLoss, logits_BCHW: Tensor, labels_BHW: Tenso
         return logits_BCHW.sum() * 0
     divisor = None
     if loss.class_weight is not None and not loss.use_sigmoid and loss.reduction == 'mean':
-        class_weights = logits_BCHW.new_tensor(loss.class_weight)
+        class_weights = full_precision(logits_BCHW.new_tensor(loss.class_weight))
         divisor = torch.where(labelled_BHW, class_weights[labels_BHW.where(labelled_BHW, 0)], 0).sum()
     return loss(logits_BCHW, labels_BHW, weight=weights_BHW, ignore_index=ignore_index, avg_factor=divisor)
 

@@ -14,6 +14,7 @@ from torch.nn.modules.module import _IncompatibleKeys
 
 from ..finite_losses import image_files, read_finite
 from ..random_streams import KeyedStreams
+from ..scaled_steps import update_parameters
 from .frozen_parts import freeze_all_but, frozen_modules
 from .objectives import Objective
 from .segmentor_contract import check_segmentor
@@ -134,7 +135,8 @@ class ClassMixEMA(BaseModel):
             Log values on the CPU: ``loss`` and every objective's entries under its name.
 
         Raises:
-            NonFiniteLossError: If a loss is NaN or infinite; optimiser and teacher are untouched by it.
+            NonFiniteLossError: If a loss or a gradient is NaN or infinite on any process; optimiser and teacher are
+                untouched by it on all of them.
         """
         self._update_teacher()
         context = self._context(data)
@@ -146,7 +148,7 @@ class ClassMixEMA(BaseModel):
             log['loss'] = log.get('loss', 0) + entries.pop('loss')
             log.update(entries)
         files = context.source.files + (context.target.files if context.target else ())
-        log = read_finite(log, self._counts['iteration'] + 1, files)
+        log = read_finite(log, self._counts['iteration'] + 1, files, self, optim_wrapper)
         self._step(optim_wrapper)
         if self.keep_step:
             self.keep_step, self.kept_step = False, context.panel()
@@ -206,9 +208,7 @@ class ClassMixEMA(BaseModel):
 
     def _step(self, optim_wrapper: OptimWrapper) -> None:
         self._count('iteration')
-        if optim_wrapper.should_update():
-            optim_wrapper.step()
-            optim_wrapper.zero_grad()
+        if update_parameters(optim_wrapper):
             self._count('updates')
 
     def _count(self, counter: str) -> None:

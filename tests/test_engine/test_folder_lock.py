@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmseg_cicld.engine import CheckpointError
-from mmseg_cicld.engine.folder_lock import LOCK, locked_folder
+from mmseg_cicld.engine.folder_lock import OWNER, locked_folder
 
 FORK = multiprocessing.get_context('fork')
 
@@ -47,7 +47,7 @@ def test_a_killed_owner_holds_nothing_though_its_worker_lives(holder, tmp_path):
     holder.kill()
     holder.join()
     with locked_folder(tmp_path / 'folder'):
-        assert (tmp_path / 'folder' / LOCK).read_text().startswith(f'process {os.getpid()} on ')
+        assert (tmp_path / 'folder' / OWNER).read_text().startswith(f'process {os.getpid()} on ')
 
 
 def test_an_owner_that_ends_with_an_error_leaves_the_folder(tmp_path):

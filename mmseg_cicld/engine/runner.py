@@ -4,7 +4,8 @@ import itertools
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import mmengine
@@ -27,6 +28,8 @@ from .acceleration import compile_segmentors
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import restore_histories, write_checkpoint
 from .distributed import init_cpu_process_group, refuse_sync_batchnorm_on_cpu
+from .folder_lock import locked_folder
+from .loops import refuse_epoch_loop
 from .resuming import check_keys, check_parts, check_run, check_weights, newest_valid_checkpoint
 
 
@@ -99,9 +102,42 @@ class AdaptationRunner(Runner):
         super().register_hook(hook, priority)
 
     def train(self) -> nn.Module:
-        """Audits the data and trains; however that ends, hooks release signal handlers, and the loaders' workers end."""
-        if self.cfg.get('label_audit') is not None:
-            self._audit_data()
+        """Audits the data and trains; however that ends, hooks release signal handlers, and the loaders' workers end.
+
+        Raises:
+            CheckpointError: If another training runs in ``work_dir``.
+        """
+        with self._work_dir_held():
+            super().dump_config()
+            if self.cfg.get('label_audit') is not None:
+                self._audit_data()
+            return self._train_and_release()
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Builds the training loop, see mmengine; refuses one that counts epochs."""
+        refuse_epoch_loop(loop)
+        return super().build_train_loop(loop)
+
+    def dump_config(self) -> None:
+        """Writes the config into ``work_dir``; that of a training not before it holds the folder, see :meth:`train`."""
+        if self._train_loop is None:
+            super().dump_config()
+
+    @contextmanager
+    def _work_dir_held(self) -> Iterator[None]:
+        problem: list[CheckpointError | None] = [None]
+        with ExitStack() as stack:
+            if is_main_process():
+                try:
+                    stack.enter_context(locked_folder(self.work_dir))
+                except CheckpointError as error:
+                    problem = [error]
+            broadcast_object_list(problem)
+            if problem[0] is not None:
+                raise problem[0]
+            yield
+
+    def _train_and_release(self) -> nn.Module:
         try:
             return super().train()
         finally:

@@ -1,4 +1,4 @@
-"""What has to hold on all processes before a checkpoint is written: finite weights, and state that one of them knows."""
+"""What is looked at on all processes before a checkpoint is written: finite weights, and state that is the same."""
 import hashlib
 from collections.abc import Iterable, Mapping
 
@@ -38,8 +38,8 @@ def refuse_not_finite(runner: Runner, path: str, allowed: frozenset[str], everyw
     for rank, names in enumerate(ranks):
         if names:
             where = f' on rank {rank}' if len(ranks) > 1 else ''
-            raise CheckpointError(path, f'is not written: {", ".join(names[:2])} ({len(names)} tensors){where} hold NaN '
-                                        'or infinity. Earlier checkpoints are untouched: lower '
+            raise CheckpointError(path, f'is not written: NaN or infinity in {", ".join(names[:2])} ({len(names)} '
+                                        f'tensors){where}. Earlier checkpoints are untouched: lower '
                                         'optim_wrapper.optimizer.lr, then continue with --resume')
 
 

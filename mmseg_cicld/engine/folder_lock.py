@@ -70,4 +70,5 @@ def _sign(owner: Path) -> None:
     try:
         owner.write_text(f'process {os.getpid()} on {socket.gethostname()}')
     except OSError as error:
-        raise CheckpointError(owner, f'cannot be written ({error.strerror}): make room, or give another folder') from error
+        raise CheckpointError(owner, f'cannot be written ({error.strerror}): make room, or give another '
+                                     'folder') from error

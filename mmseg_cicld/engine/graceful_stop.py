@@ -54,8 +54,8 @@ class GracefulStopHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Takes over the signals; they reach the workers of the data loader too, which have to outlive them."""
         if threading.current_thread() is not threading.main_thread():
-            runner.logger.warning('training does not run in the main thread: signals such as SIGTERM and SIGINT stop it '
-                                  'at once')
+            runner.logger.warning('training does not run in the main thread: signals such as SIGTERM and SIGINT stop '
+                                  'it at once')
             return
         if runner.distributed:
             self._group = dist.new_group(backend='gloo')

@@ -120,9 +120,10 @@ def refuse_epoch_loop(loop: Mapping | BaseLoop) -> None:
     named = loop.get('type') if isinstance(loop, Mapping) else type(loop)
     epochs = named is None and loop.get('by_epoch')
     if epochs or named in ('EpochBasedTrainLoop', EpochBasedTrainLoop):
-        raise ValueError(f'train_cfg has {"by_epoch=True" if epochs else "type=EpochBasedTrainLoop"}, but training samples '
-                         'come from an endless stream without epochs: set train_cfg=dict(type="ExactResumeTrainLoop", '
-                         'max_iters=..., val_interval=...), and by_epoch=False in checkpoint hook and schedulers')
+        raise ValueError(f'train_cfg has {"by_epoch=True" if epochs else "type=EpochBasedTrainLoop"}, but training '
+                         'samples come from an endless stream without epochs: set train_cfg=dict(type='
+                         '"ExactResumeTrainLoop", max_iters=..., val_interval=...), and by_epoch=False in checkpoint '
+                         'hook and schedulers')
 
 
 def refuse_parts_with_epochs(runner: Runner) -> None:

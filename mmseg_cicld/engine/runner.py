@@ -27,7 +27,7 @@ from ..uda.classmix_ema import COUNTERS
 from .acceleration import compile_segmentors
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import restore_histories, write_checkpoint
-from .distributed import init_cpu_process_group, refuse_sync_batchnorm_on_cpu
+from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
 from .folder_lock import locked_folder
 from .loops import refuse_epoch_loop
 from .resuming import check_keys, check_parts, check_run, check_weights, newest_valid_checkpoint
@@ -76,6 +76,7 @@ class AdaptationRunner(Runner):
         if self.cfg.get('channels_last'):
             model = model.to(memory_format=torch.channels_last)
         if self.distributed and not is_model_wrapper(model):
+            refuse_reentrant_checkpoints(model, self.cfg.get('activation_checkpointing'))
             if not torch.cuda.is_available():
                 refuse_sync_batchnorm_on_cpu(model, self.cfg.get('sync_bn'))
             model_wrapper_cfg = copy.deepcopy(model_wrapper_cfg) or {}

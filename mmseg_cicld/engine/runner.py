@@ -28,7 +28,7 @@ from .acceleration import compile_segmentors
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import restore_histories, write_checkpoint
 from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
-from .folder_lock import locked_folder
+from .folder_lock import LOCK, locked_folder
 from .loops import refuse_epoch_loop
 from .resuming import check_keys, check_parts, check_run, check_weights, newest_valid_checkpoint
 
@@ -126,16 +126,16 @@ class AdaptationRunner(Runner):
 
     @contextmanager
     def _work_dir_held(self) -> Iterator[None]:
-        problem: list[CheckpointError | None] = [None]
+        problem: list[str | None] = [None]
         with ExitStack() as stack:
             if is_main_process():
                 try:
                     stack.enter_context(locked_folder(self.work_dir))
                 except CheckpointError as error:
-                    problem = [error]
+                    problem = [error.reason]
             broadcast_object_list(problem)
             if problem[0] is not None:
-                raise problem[0]
+                raise CheckpointError(Path(self.work_dir) / LOCK, problem[0])
             yield
 
     def _train_and_release(self) -> nn.Module:

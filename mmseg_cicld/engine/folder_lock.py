@@ -2,10 +2,11 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from mmengine.dist import broadcast_object_list, is_main_process
 
 from .checkpoint_reading import CheckpointError
 
@@ -43,6 +44,29 @@ def locked_folder(folder: str | Path, launcher: str = 'none', lock: str = LOCK) 
     finally:
         owner.unlink(missing_ok=True)
         held.release()
+
+
+@contextmanager
+def folder_locked_for_all(folder: str | Path) -> Iterator[None]:
+    """Holds a folder while the block runs, for processes that can talk to each other: if it is refused, all are told.
+
+    Args:
+        folder: See :func:`locked_folder`.
+
+    Raises:
+        CheckpointError: On all processes, if another one holds the folder, or its file system has no locks.
+    """
+    problem: list[str | None] = [None]
+    with ExitStack() as stack:
+        if is_main_process():
+            try:
+                stack.enter_context(locked_folder(folder))
+            except CheckpointError as error:
+                problem = [error.reason]
+        broadcast_object_list(problem)
+        if problem[0] is not None:
+            raise CheckpointError(Path(folder) / LOCK, problem[0])
+        yield
 
 
 def _acquired(file: Path, owner: Path) -> FileLock:

@@ -4,8 +4,7 @@ import itertools
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import mmengine
@@ -28,7 +27,7 @@ from .acceleration import compile_segmentors
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import restore_histories, write_checkpoint
 from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
-from .folder_lock import LOCK, locked_folder
+from .folder_lock import folder_locked_for_all
 from .loops import refuse_epoch_loop
 from .resuming import check_keys, check_parts, check_run, check_weights, newest_valid_checkpoint
 
@@ -108,7 +107,7 @@ class AdaptationRunner(Runner):
         Raises:
             CheckpointError: If another training runs in ``work_dir``.
         """
-        with self._work_dir_held():
+        with folder_locked_for_all(self.work_dir):
             super().dump_config()
             if self.cfg.get('label_audit') is not None:
                 self._audit_data()
@@ -123,20 +122,6 @@ class AdaptationRunner(Runner):
         """Writes the config into ``work_dir``; that of a training not before it holds the folder, see :meth:`train`."""
         if self._train_loop is None:
             super().dump_config()
-
-    @contextmanager
-    def _work_dir_held(self) -> Iterator[None]:
-        problem: list[str | None] = [None]
-        with ExitStack() as stack:
-            if is_main_process():
-                try:
-                    stack.enter_context(locked_folder(self.work_dir))
-                except CheckpointError as error:
-                    problem = [error.reason]
-            broadcast_object_list(problem)
-            if problem[0] is not None:
-                raise CheckpointError(Path(self.work_dir) / LOCK, problem[0])
-            yield
 
     def _train_and_release(self) -> nn.Module:
         try:

@@ -30,12 +30,12 @@ def test_exactly_so_many_checkpoints_stay_also_after_resumes(tmp_path, keep):
 
 
 def test_numbers_that_an_older_version_has_saved_twice_count_once(tmp_path):
-    train(tmp_path, max_iters=3, save_interval=1, options=QUIET | {'default_hooks.checkpoint.max_keep_ckpts': 3})
+    options = QUIET | {'default_hooks.checkpoint.max_keep_ckpts': 3, 'train_cfg.max_iters': 3}
+    train(tmp_path, save_interval=1, options=options)
     checkpoint = torch.load(tmp_path / 'iter_3.pth', weights_only=True)
     checkpoint['message_hub']['runtime_info']['keep_ckpt_ids'] = [1, 1, 2, 3]
     torch.save(checkpoint, tmp_path / 'iter_3.pth')
-    options = {'default_hooks.checkpoint.max_keep_ckpts': 3, 'resume': True, 'train_cfg.max_iters': 3}
-    train(tmp_path, max_iters=8, save_interval=1, options=QUIET | options)
+    train(tmp_path, save_interval=1, options=options | {'resume': True})
     assert kept(tmp_path) == [1, 2, 3]
 
 

@@ -27,14 +27,10 @@ class SignalInValidation(Hook):
 
 @DATASETS.register_module()
 class SignalWhileReading(ToyPairs):
-    """Sends SIGTERM to the process that reads a pair."""
-
-    def __init__(self, position: int, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.position = position
+    """Sends SIGTERM to the process that reads the pair of ``TOY_POSITION`` in its environment; no config shows it."""
 
     def __getitem__(self, key) -> dict:
-        if key.position == self.position:
+        if key.position == int(os.environ.get('TOY_POSITION', -1)):
             os.kill(os.getpid(), signal.SIGTERM)
         return super().__getitem__(key)
 
@@ -110,16 +106,16 @@ def test_a_validation_that_was_due_when_a_training_stopped_is_done(straight, tmp
 
 
 def test_signal_while_data_are_read_saves_at_once(straight, tmp_path):
-    dataset = dict(_delete_=True, type='SignalWhileReading', position=9)
-    assert train_in_child(tmp_path, options={'train_dataloader.dataset': dataset}) == 128 + signal.SIGTERM
+    options = {'train_dataloader.dataset.type': 'SignalWhileReading'}
+    assert train_in_child(tmp_path, lambda: os.environ.update(TOY_POSITION='9'), options=options) == 128 + signal.SIGTERM
     assert (tmp_path / 'iter_4.pth').is_file() and len(records(tmp_path)) == 4
-    train(tmp_path, options={'resume': True})
+    train(tmp_path, options=options | {'resume': True})
     assert_same_run(straight, tmp_path)
 
 
 def test_signal_before_the_first_iteration_saves_nothing(tmp_path, capfd):
-    dataset = dict(_delete_=True, type='SignalWhileReading', position=1)
-    assert train_in_child(tmp_path, options={'train_dataloader.dataset': dataset}) == 128 + signal.SIGTERM
+    options = {'train_dataloader.dataset.type': 'SignalWhileReading'}
+    assert train_in_child(tmp_path, lambda: os.environ.update(TOY_POSITION='1'), options=options) == 128 + signal.SIGTERM
     assert not list(tmp_path.glob('*.pth'))
     assert 'stopped after iteration 0 of 8; nothing was trained that is not saved' in capfd.readouterr().out
 

@@ -30,7 +30,8 @@ class Spoil(Hook):
         if self.what == 'images':
             data_batch['source']['inputs'] = [image * torch.nan for image in data_batch['source']['inputs']]
         elif self.what == 'gradient':
-            handle = model.student.decode_head.conv_seg.bias.register_hook(lambda gradient: self._spoilt(gradient, handle))
+            bias = model.student.decode_head.conv_seg.bias
+            handle = bias.register_hook(lambda gradient: self._spoilt(gradient, handle))
         else:
             model.get_parameter(self.what).data[0] = torch.inf
 
@@ -91,7 +92,7 @@ def test_large_gradients_are_finite_though_their_norm_is_not(size, refused):
     model.weight.grad[1, 2] = size
     log = dict(loss=torch.tensor(2.5))
     if refused:
-        with pytest.raises(NonFiniteLossError, match='iteration 7: the gradient of weight is not finite.* a.png, b.png'):
+        with pytest.raises(NonFiniteLossError, match='iteration 7: the gradient of weight is not .* a.png, b.png'):
             read_finite(log, 7, ['a.png', 'b.png'], model, wrapper)
     else:
         assert read_finite(log, 7, ['a.png'], model, wrapper) == dict(loss=torch.tensor(2.5, dtype=torch.float64))
@@ -147,8 +148,8 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path, capfd, processes)
         'model.objectives': [dict(type='SourceSupervision')], 'model.teacher.momentum': 0.9}
     codes = train_in_children(tmp_path, processes, batch_size=1, save_interval=1, options=options)
     assert codes == [1] * max(processes, 1)
-    said = capfd.readouterr().err
-    assert f'iter_3.pth: is not written: NaN or infinity in {name} (1 tensors){" on rank 1" if processes else ""}.' in said
+    where = ' on rank 1' if processes else ''
+    assert f'iter_3.pth: is not written: NaN or infinity in {name} (1 tensors){where}.' in capfd.readouterr().err
     assert os.path.basename((tmp_path / 'last_checkpoint').read_text()) == 'iter_2.pth'
     assert not (tmp_path / 'iter_3.pth').exists()
 

@@ -87,7 +87,8 @@ def test_buffers_may_be_infinite_by_design(tmp_path):
             super().__init__(**kwargs)
             self.register_buffer('mask', torch.tensor([0., -torch.inf]))
 
-    train(tmp_path, max_iters=1, options=QUIET | {'model.objectives': [dict(type='MaskedSource')], 'model.teacher': None})
+    options = QUIET | {'model.objectives': [dict(type='MaskedSource')], 'model.teacher': None}
+    train(tmp_path, max_iters=1, options=options)
     assert read_checkpoint(tmp_path / 'iter_1.pth')['state_dict']['objectives.0.mask'][1] == -torch.inf
 
 

@@ -6,7 +6,8 @@ EPOCHS = 'but training samples come from an endless stream without epochs: set t
 
 
 @pytest.mark.parametrize('change, said', [
-    ({'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)}, f'type=EpochBasedTrainLoop, {EPOCHS}'),
+    ({'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1)},
+     f'type=EpochBasedTrainLoop, {EPOCHS}'),
     ({'train_cfg': dict(_delete_=True, by_epoch=True, max_epochs=1)}, f'by_epoch=True, {EPOCHS}'),
     ({'default_hooks.checkpoint.by_epoch': True}, 'default_hooks.checkpoint.by_epoch is True .*by_epoch=False'),
     ({'default_hooks.checkpoint': dict(_delete_=True, type='CheckpointHook', interval=3)},

@@ -107,7 +107,8 @@ def test_a_validation_that_was_due_when_a_training_stopped_is_done(straight, tmp
 
 def test_signal_while_data_are_read_saves_at_once(straight, tmp_path):
     options = {'train_dataloader.dataset.type': 'SignalWhileReading'}
-    assert train_in_child(tmp_path, lambda: os.environ.update(TOY_POSITION='9'), options=options) == 128 + signal.SIGTERM
+    code = train_in_child(tmp_path, lambda: os.environ.update(TOY_POSITION='9'), options=options)
+    assert code == 128 + signal.SIGTERM
     assert (tmp_path / 'iter_4.pth').is_file() and len(records(tmp_path)) == 4
     train(tmp_path, options=options | {'resume': True})
     assert_same_run(straight, tmp_path)
@@ -115,7 +116,8 @@ def test_signal_while_data_are_read_saves_at_once(straight, tmp_path):
 
 def test_signal_before_the_first_iteration_saves_nothing(tmp_path, capfd):
     options = {'train_dataloader.dataset.type': 'SignalWhileReading'}
-    assert train_in_child(tmp_path, lambda: os.environ.update(TOY_POSITION='1'), options=options) == 128 + signal.SIGTERM
+    code = train_in_child(tmp_path, lambda: os.environ.update(TOY_POSITION='1'), options=options)
+    assert code == 128 + signal.SIGTERM
     assert not list(tmp_path.glob('*.pth'))
     assert 'stopped after iteration 0 of 8; nothing was trained that is not saved' in capfd.readouterr().out
 

@@ -38,7 +38,7 @@ class AtomicCheckpointHook(CheckpointHook):
         here = Path(self.out_dir, self.filename_tmpl.format(runner.iter))
         resumed = bool(runner.iter) and here.is_file()
         self._saved_step, self.last_ckpt = (runner.iter, str(here)) if resumed else (None, None)
-        self._endless, self._told = endless_buffers(bare_model(runner)), set()
+        self._endless = endless_buffers(bare_model(runner))
         if is_main_process():
             for folder in {Path(self.out_dir), Path(runner.work_dir)}:
                 remove_leftovers(folder)
@@ -110,9 +110,8 @@ class AtomicCheckpointHook(CheckpointHook):
         refuse_not_finite(runner, path, self._endless)
         if get_world_size() == 1:
             return
-        differing = [name for name in differing_state(bare_model(runner)) if name not in self._told]
-        if differing:
-            self._told.update(differing)
+        differing = differing_state(bare_model(runner))
+        if differing:  # mmengine's logger leaves out warnings that it has given before
             runner.logger.warning(f'{", ".join(differing)} (objective: key) is not the same on all processes, and a '
                                   'checkpoint holds that of the first: a resume will not be exact. Gather it with '
                                   'mmengine.dist (all_reduce, all_gather) where it changes')

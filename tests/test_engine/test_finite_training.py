@@ -57,19 +57,20 @@ def hooks(*more: dict) -> dict:
     return {'custom_hooks': list(more)}
 
 
-@pytest.mark.parametrize('what, said', [
-    ('images', 'iteration 5: rank 1: .*source.decode.loss_ce=nan.* Images of this step: source_4.png'),
-    ('gradient', 'iteration 5: rank 0: the gradient of student.decode_head.conv_seg.bias is not finite; '
-                 'rank 1: the gradient of student.decode_head.conv_seg.bias')])
-def test_all_processes_stop_with_one_message_and_finite_checkpoints(tmp_path, capfd, what, said):
-    stop = hooks(dict(type='Spoil', what=what, iteration=5, rank=1))
+@pytest.mark.parametrize('what, wrapper, said', [
+    ('images', 'ScaledOnCpu', 'iteration 5: rank 1: .*source.decode.loss_ce=nan'),
+    ('images', 'OptimWrapper', 'iteration 5: rank 1: .*source.decode.loss_ce=nan.* Images of this step: source_4.png'),
+    ('gradient', 'OptimWrapper', 'iteration 5: rank 0: the gradient of student.decode_head.conv_seg.bias is not '
+                                 'finite; rank 1: the gradient of student.decode_head.conv_seg.bias')])
+def test_all_processes_stop_with_one_message_and_finite_checkpoints(tmp_path, capfd, what, wrapper, said):
+    stop = hooks(dict(type='Spoil', what=what, iteration=5, rank=1)) | {'optim_wrapper.type': wrapper}
     assert train_in_children(tmp_path, 2, batch_size=1, save_interval=1, options=stop) == [1, 1]
     lines = [line for line in capfd.readouterr().err.splitlines() if 'NonFiniteLossError: ' in line]
     assert len(lines) == 2 and lines[0] == lines[1]
     assert re.search(said, lines[0]), lines[0]
     assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['iter_3.pth', 'iter_4.pth']
     assert all(value.isfinite().all() for value in read_checkpoint(tmp_path / 'iter_4.pth')['state_dict'].values())
-    again = {'resume': True, 'custom_hooks': []}
+    again = {'resume': True, 'custom_hooks': [], 'optim_wrapper.type': wrapper}
     assert train_in_children(tmp_path, 2, batch_size=1, save_interval=1, options=again) == [0, 0]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from mmseg.datasets import CityscapesDataset
 from PIL import Image, ImageDraw
 
+from ..atomic_files import replacing
 from .cityscapes_ids import CITYSCAPES_TABLE, IGNORE, SYNTHIA_TABLE
 from .class_statistics import count_pixels, run_parallel
 from .file_reading import DataFileError, read_label
@@ -149,10 +150,8 @@ def gather_file(pair: tuple[str, str]) -> None:
         if not os.path.samefile(path, place) and not filecmp.cmp(path, place, shallow=False):
             raise ValueError(f'{place} exists and differs from {path}: remove it or choose another folder')
         return
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    part = f'{place}.{os.getpid()}.part'
-    try:
-        os.link(path, part)
-    except OSError:  # another disk, or a file system without links
-        shutil.copyfile(path, part)
-    os.replace(part, place)
+    with replacing(place) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:  # another disk, or a file system without links
+            shutil.copyfile(path, temporary)

@@ -26,7 +26,9 @@ from ..uda.classmix_ema import COUNTERS
 from .acceleration import compile_segmentors
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import restore_histories, write_checkpoint
-from .distributed import init_cpu_process_group, refuse_sync_batchnorm_on_cpu
+from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
+from .folder_lock import folder_locked_for_all
+from .loops import refuse_epoch_loop
 from .resuming import check_keys, check_parts, check_run, check_weights, newest_valid_checkpoint
 
 
@@ -73,6 +75,7 @@ class AdaptationRunner(Runner):
         if self.cfg.get('channels_last'):
             model = model.to(memory_format=torch.channels_last)
         if self.distributed and not is_model_wrapper(model):
+            refuse_reentrant_checkpoints(model, self.cfg.get('activation_checkpointing'))
             if not torch.cuda.is_available():
                 refuse_sync_batchnorm_on_cpu(model, self.cfg.get('sync_bn'))
             model_wrapper_cfg = copy.deepcopy(model_wrapper_cfg) or {}
@@ -99,9 +102,28 @@ class AdaptationRunner(Runner):
         super().register_hook(hook, priority)
 
     def train(self) -> nn.Module:
-        """Audits the data and trains; however that ends, hooks release signal handlers, and the loaders' workers end."""
-        if self.cfg.get('label_audit') is not None:
-            self._audit_data()
+        """Audits the data and trains; however that ends, hooks release signal handlers, and the loaders' workers end.
+
+        Raises:
+            CheckpointError: If another training runs in ``work_dir``.
+        """
+        with folder_locked_for_all(self.work_dir):
+            super().dump_config()
+            if self.cfg.get('label_audit') is not None:
+                self._audit_data()
+            return self._train_and_release()
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Builds the training loop, see mmengine; refuses one that counts epochs."""
+        refuse_epoch_loop(loop)
+        return super().build_train_loop(loop)
+
+    def dump_config(self) -> None:
+        """Writes the config into ``work_dir``; that of a training not before it holds the folder, see :meth:`train`."""
+        if self._train_loop is None:
+            super().dump_config()
+
+    def _train_and_release(self) -> nn.Module:
         try:
             return super().train()
         finally:

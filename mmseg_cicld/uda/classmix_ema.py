@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import _IncompatibleKeys
 
-from ..finite_losses import image_files, read_finite
+from ..finite_losses import read_finite
 from ..models.segmentor_protocol import TrainableSegmentor, check_segmentor
 from ..random_streams import KeyedStreams
+from ..scaled_steps import update_parameters
 from .domain_batch import domain_batch
 from .frozen_parts import freeze_all_but, frozen_modules
 from .objective_checks import check_objectives, check_optimiser, check_step, needed_passes
@@ -135,7 +136,8 @@ class ClassMixEMA(BaseModel):
             Log values on the CPU: ``loss`` and every objective's entries under its name.
 
         Raises:
-            NonFiniteLossError: If a loss is NaN or infinite; optimiser and teacher are untouched by it.
+            NonFiniteLossError: If a loss or a gradient is NaN or infinite on any process; optimiser and teacher are
+                untouched by it on all of them.
         """
         if not self._optimiser_checked:
             check_optimiser(self, optim_wrapper)
@@ -150,7 +152,7 @@ class ClassMixEMA(BaseModel):
             log['loss'] = log.get('loss', 0) + entries.pop('loss')
             log.update(entries)
         files = context.source.files + (context.target.files if context.target else ())
-        log = read_finite(log, self._counts['iteration'] + 1, files)
+        log = read_finite(log, self._counts['iteration'] + 1, files, self, optim_wrapper)
         self._step(optim_wrapper)
         if self.keep_step:
             self.keep_step, self.kept_step = False, context.panel()
@@ -196,9 +198,7 @@ class ClassMixEMA(BaseModel):
 
     def _step(self, optim_wrapper: OptimWrapper) -> None:
         self._count('iteration')
-        if optim_wrapper.should_update():
-            optim_wrapper.step()
-            optim_wrapper.zero_grad()
+        if update_parameters(optim_wrapper):
             self._count('updates')
 
     def _count(self, counter: str) -> None:

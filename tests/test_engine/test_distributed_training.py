@@ -96,6 +96,15 @@ def test_sync_batchnorm_on_cpu_is_refused(tmp_path, capfd):
     assert "first: student.backbone.norm), which need GPUs: set norm_cfg.type='BN'" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize('change, named', [
+    ({'model.segmentor.backbone.with_cp': True}, 'with_cp=True (student.backbone)'),
+    ({'activation_checkpointing': ['student.backbone']}, "activation_checkpointing=['student.backbone']")])
+def test_recomputed_activations_are_refused_by_their_key(tmp_path, capfd, change, named):
+    assert train_in_children(tmp_path, 2, batch_size=1, options=COMPARABLE | change) == [1, 1]
+    said = capfd.readouterr().err
+    assert f'ValueError: {named} recomputes activations' in said and 'ready only once' not in said
+
+
 def test_missing_torchrun_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv('WORLD_SIZE', raising=False)
     with pytest.raises(ValueError, match="WORLD_SIZE.*torchrun"):

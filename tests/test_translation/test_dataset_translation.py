@@ -167,13 +167,13 @@ def test_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
         translate(config, out)
     stopped = contents(out)
     written = [name for name in stopped if not name.startswith('translation/')]
-    assert 0 < len(written) < 10 and not [name for name in stopped if name.endswith('.part')]
+    assert 0 < len(written) < 10 and not [name for name in stopped if name.endswith('.tmp')]
     assert all(stopped[name] == whole[name] for name in written)
     monkeypatch.undo()
     times = {name: (out / name).stat().st_mtime_ns for name in written}
     records = [name for name in stopped if 'records' in name]
     finished = {name.removeprefix('translation/records/').removesuffix('.json') for name in records}
-    (out / 'images/town/000.png.77.part').write_bytes(b'half an ima')  # of a killed process
+    (out / 'images/town/.000.png.77.tmp').write_bytes(b'half an ima')  # of a killed process
     translate(config, out)
     assert contents(out) == whole
     assert {name for name in times if (out / name).stat().st_mtime_ns == times[name]} >= finished
@@ -250,8 +250,8 @@ def test_two_launches_cannot_write_at_once(tmp_path, monkeypatch):
 def test_a_disk_that_is_full_from_the_start_is_named(tmp_path):
     config = write_config(tmp_path, count=1)
     (tmp_path / 'out/translation').mkdir(parents=True)
-    (tmp_path / 'out/translation/running.lock').symlink_to('/dev/full')  # refuses every byte
-    with pytest.raises(CheckpointError, match='running.lock: cannot be written .*make room'):
+    (tmp_path / 'out/translation/running.txt').symlink_to('/dev/full')  # refuses every byte
+    with pytest.raises(CheckpointError, match='running.txt: cannot be written .*make room'):
         translate(config, tmp_path / 'out')
 
 

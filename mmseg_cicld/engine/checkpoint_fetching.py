@@ -16,7 +16,7 @@ from .mmengine_internals import replaced_readers
 _HTTP = ('http://', 'https://')
 
 
-def fetch_checkpoint(address: str, map_location: str | torch.device = 'cpu', allow_unsafe: bool = False) -> dict:
+def fetch_checkpoint(address: str | Path, map_location: str | torch.device = 'cpu', allow_unsafe: bool = False) -> dict:
     """Reads a checkpoint; nothing in it is executed, see :func:`read_checkpoint`. All processes call this.
 
     Args:
@@ -29,14 +29,14 @@ def fetch_checkpoint(address: str, map_location: str | torch.device = 'cpu', all
         CheckpointError: If it cannot be reached, is not what its name says, or cannot be read.
     """
     try:
-        found = resolved_address(address)
+        found = resolved_address(str(address))
         if found.startswith(_HTTP):
             return read_checkpoint(_downloaded(found), map_location, allow_unsafe)
         if '://' not in found:
             return read_checkpoint(found, map_location, allow_unsafe)
         with fileio.get_local_path(found) as path:
             return read_checkpoint(path, map_location, allow_unsafe)
-    except (OSError, ValueError, ImportError, AssertionError) as error:
+    except (OSError, ValueError, KeyError, ImportError, AssertionError) as error:
         raise CheckpointError(address, f'cannot be fetched ({_first_line(error)}): give a path, an address http(s)://, '
                                        'a name open-mmlab://, or what a file backend of mmengine reaches') from error
 

@@ -180,8 +180,10 @@ def _registered(registry: Registry) -> Iterator[str]:
 
 def _path(config: dict, kind: str, key: str = '') -> str:
     """Returns where a part stands in the config, as ``--cfg-options`` names it; just its type if that is not clear."""
-    found = [path for path, part in _parts(config) if str(part.get('type', '')).rsplit('.', 1)[-1] == kind
-             and (not key or key in part)]
+    holding = [(path, part) for path, part in _parts(config) if not key or key in part]
+    found = [path for path, part in holding if str(part.get('type', '')).rsplit('.', 1)[-1] == kind]
+    if key and not found:  # a data loader has no type
+        found = [path for path, _ in holding]
     place = found[0] if len(found) == 1 else ''
     return '.'.join(filter(None, (place, key))) or kind
 

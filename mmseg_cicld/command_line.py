@@ -76,7 +76,7 @@ def _problem_of_config(error: Exception) -> str | None:
     if isinstance(error, SyntaxError):
         # mmengine reads a copy of the file, and parses it without a name.
         files = [frame.tb_frame.f_locals['filename'] for frame in frames
-                 if frame.tb_frame.f_code.co_name in ('_file2dict', '_parse_lazy_import')]
+                 if frame.tb_frame.f_code.co_name in ('_is_lazy_import', '_file2dict', '_parse_lazy_import')]
         return f'{(files or [error.filename])[-1]}, line {error.lineno}: {error.msg}'
     if isinstance(error, ImportError):
         missing = error.__context__ if error.__cause__ is None else error.__cause__

@@ -98,7 +98,7 @@ def unknown_type(path: str, wanted: str, registry: Registry) -> str:
 
 
 def _wrong_optimizer(frames: Sequence[TracebackType], config: dict) -> str | None:
-    """Explains an optimiser that is in no registry, whose signature mmengine reads before it looks whether it is there."""
+    """Explains an optimiser that is in no registry; mmengine reads its signature before it looks if it is there."""
     for frame in frames:
         names = frame.tb_frame.f_locals
         if _module(frame) == 'mmengine' and 'optimizer_cls' in names and names['optimizer_cls'] is None:
@@ -132,9 +132,9 @@ def _wrong_key(message: str, frames: Sequence[TracebackType], config: dict) -> s
 
 def _built(frames: Sequence[TracebackType]) -> tuple[Any, dict | None]:
     """Returns the class that mmengine was building and its keys, if the error is in handing them on to its parents."""
-    built = next((index for index in range(len(frames) - 1, -1, -1)
-                  if _module(frames[index]) == 'mmengine' and frames[index].tb_frame.f_code.co_name.startswith('build_')),
-                 None)
+    places = [index for index, frame in enumerate(frames)
+              if _module(frame) == 'mmengine' and frame.tb_frame.f_code.co_name.startswith('build_')]
+    built = places[-1] if places else None
     if built is None or any(frame.tb_frame.f_code.co_name != '__init__' for frame in frames[built + 1:]):
         return None, None
     names = frames[built].tb_frame.f_locals

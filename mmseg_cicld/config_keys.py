@@ -8,9 +8,9 @@ from mmengine.runner import Runner
 from .build_errors import did_you_mean
 
 # What the runner of this package and mmengine's read beside the arguments of mmengine's Runner.
-_OF_RUNNERS = ('activation_checkpointing', 'allow_changed_resume', 'allow_unsafe_checkpoints', 'channels_last', 'compile',
-               'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters', 'hand_over', 'label_audit',
-               'model_wrapper_cfg', 'runner_type', 'sync_bn', 'tta_model', 'tta_pipeline')
+_OF_RUNNERS = ('activation_checkpointing', 'allow_changed_resume', 'allow_unsafe_checkpoints', 'channels_last',
+               'compile', 'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters', 'hand_over',
+               'label_audit', 'model_wrapper_cfg', 'runner_type', 'sync_bn', 'tta_model', 'tta_pipeline')
 TRAINING_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | frozenset(_OF_RUNNERS)
 _SHORTEST = 6  # of shorter words too many are one letter from another word
 
@@ -54,4 +54,5 @@ def _one_slip_apart(one: str, other: str) -> bool:
         return False
     start = next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
     one, other = one[start:], other[start:]
-    return one[1:] == other[1:] or one[1:] == other or one == other[1:] or one[2:] == other[2:] and one[:2] == other[1::-1]
+    exchanged = one[2:] == other[2:] and one[:2] == other[1::-1]
+    return exchanged or one[1:] == other[1:] or one[1:] == other or one == other[1:]

@@ -51,12 +51,12 @@ def _spoken(error: Exception) -> str | None:
 def _of_machine(error: Exception) -> str | None:
     """Says what a disk, a permission or the memory of a GPU refuses."""
     if isinstance(error, torch.OutOfMemoryError):
-        return (f'the memory of the GPU is full ({str(error).split(". ")[0]}): lower train_dataloader.batch_size, train '
-                'with --amp, or set with_cp=True in the backbone')
+        return (f'the memory of the GPU is full ({str(error).split(". ")[0]}): lower train_dataloader.batch_size, '
+                'train with --amp, or set with_cp=True in the backbone')
     if isinstance(error, Image.DecompressionBombError):
         return f'an image or label is larger than Pillow reads ({error}): cut the large files of the dataset into tiles'
     if isinstance(error, OSError) and error.errno is not None and (error.filename is not None or error.errno in _FULL):
-        return f'{error.filename or "a file"}: {error.strerror}. Correct the path, its permissions, or the room of the disk'
+        return f'{error.filename or "a file"}: {error.strerror}. Correct the path, its permissions, or the room there'
     return None
 
 
@@ -65,9 +65,9 @@ def _of_worker(error: Exception) -> str | None:
     killed = _KILLED.search(str(error))
     if killed is not None:
         how = f'by signal {killed.group(3)}' if killed.group(3) else 'without a word'
-        return (f'a worker of a data loader (process {killed.group(1).strip()}) was ended {how}: mostly the memory is full '
-                '(lower train_dataloader.num_workers or batch_size) or, with a bus error, /dev/shm (in a container: '
-                '--shm-size)')
+        return (f'a worker of a data loader (process {killed.group(1).strip()}) was ended {how}: mostly the memory is '
+                'full (lower train_dataloader.num_workers or batch_size) or, with a bus error, /dev/shm (in a '
+                'container: --shm-size)')
     if type(error.__cause__).__name__.endswith('RemoteTraceback'):  # of multiprocessing and concurrent.futures
         return _words_of_worker(str(error.__cause__).strip('\n"'))
     frames = stack(error)

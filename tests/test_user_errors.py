@@ -68,8 +68,8 @@ def _map(how: str) -> None:
 
 @pytest.mark.parametrize('run', [_call, _read, _map], ids=['here', 'loader', 'pool'])
 @pytest.mark.parametrize('how, line', [
-    ('file', 'label /nowhere/label.png does not exist: check data_root, data_prefix and the suffix of the dataset config, '
-             'or put the file there'),
+    ('file', 'label /nowhere/label.png does not exist: check data_root, data_prefix and the suffix of the dataset '
+             'config, or put the file there'),
     ('value', 'model.teacher.momentum is 3, allowed are values in [0, 1)'),
 ])
 def test_our_words_are_the_whole_line(run, how, line):
@@ -133,7 +133,7 @@ def test_files_are_named(tmp_path, act):
 
 def test_full_memory_of_a_gpu_is_a_line():
     error = torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has')
-    assert one_line(error).startswith('the memory of the GPU is full (CUDA out of memory): lower train_dataloader.batch')
+    assert one_line(error).startswith('the memory of the GPU is full (CUDA out of memory): lower train_data')
 
 
 def test_tools_end_with_code_1_and_one_line():

@@ -22,8 +22,8 @@ def make_parser() -> argparse.ArgumentParser:
     add_config_options(parser)
     add_run_options(parser)
     parser.add_argument('--resume', nargs='?', const=True, default=False, type=checkpoint_name, metavar='FILE',
-                        help='continue from the newest undamaged checkpoint in the work dir (none there: start as without '
-                        '--resume), or from FILE')
+                        help='continue from the newest undamaged checkpoint in the work dir (none there: start as '
+                        'without --resume), or from FILE')
     parser.add_argument('--allow-changed-resume', action='store_true',
                         help='resume with another data set, learning rate, threshold and the like than the checkpoint')
     parser.add_argument('--amp', nargs='?', const='bfloat16', choices=['bfloat16', 'float16'],

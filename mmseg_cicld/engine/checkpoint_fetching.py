@@ -76,8 +76,8 @@ def _problem_of_download(address: str, path: Path) -> tuple[str | Path, str] | N
             path.parent.mkdir(parents=True, exist_ok=True)
             download_url_to_file(address, str(path), progress=False)
     except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
-        return address, (f'cannot be fetched ({type(error).__name__}: {_first_line(error)}): correct the address or the '
-                         'connection, or fetch the file by other means and give its path')
+        return address, (f'cannot be fetched ({type(error).__name__}: {_first_line(error)}): correct the address or '
+                         'the connection, or fetch the file by other means and give its path')
     expected = hash_in_name(path.name)
     if expected and not sha256_of(path).startswith(expected):
         return path, f'has SHA-256 {sha256_of(path)}, its name says {expected}: delete the file to fetch it again'

@@ -39,15 +39,16 @@ def weights_for_training(state: OrderedDict, model: nn.Module, path: str | Path,
     missing = [name for name in own if name not in state and not name.endswith('num_batches_tracked')]
     if missing:
         raise CheckpointError(
-            path, f'holds the weights of a plain segmentor, but {some(missing)} of this student are not among them. Set '
-                  'model.segmentor to the network of the file; for its backbone alone, in place of load_from: '
+            path, f'holds the weights of a plain segmentor, but {some(missing)} of this student are not among them. '
+                  'Set model.segmentor to the network of the file; for its backbone alone, in place of load_from: '
                   "model.segmentor.backbone.init_cfg=dict(type='VerifiedPretrained', checkpoint=FILE, "
                   "prefix='backbone.')")
     left = [name for name in state if name not in own]
     logger.info(f'{path}: weights of a plain segmentor, loaded into the student'
                 f'{f"; {some(left)} have no place in it" if left else ""}')
     renamed = OrderedDict((_STUDENT + name, state[name]) for name in found)
-    set_versions(renamed, OrderedDict((f'{_STUDENT}{name}'.rstrip('.'), value) for name, value in versions(state).items()))
+    set_versions(renamed, OrderedDict((f'{_STUDENT}{name}'.rstrip('.'), version)
+                                      for name, version in versions(state).items()))
     return renamed
 
 

@@ -23,9 +23,9 @@ class _OfStudent:
         try:
             super().add_params(params, student, **kwargs)
         except NotImplementedError as error:
-            raise ValueError('optim_wrapper.constructor gives rates by layer to BEiT and MAE (decay_type=layer_wise) and '
-                             f'ConvNeXt (layer_wise, stage_wise), the backbone is a {type(student.backbone).__name__}: '
-                             'change optim_wrapper.paramwise_cfg.decay_type, or remove the constructor') from error
+            raise ValueError('optim_wrapper.constructor gives rates by layer to BEiT and MAE (decay_type=layer_wise) '
+                             f'and ConvNeXt (layer_wise, stage_wise), not to {type(student.backbone).__name__}: change '
+                             'optim_wrapper.paramwise_cfg.decay_type, or remove the constructor') from error
         of_student = {id(parameter) for parameter in student.parameters()}
         others = [(name, parameter) for name, parameter in module.named_parameters()
                   if parameter.requires_grad and id(parameter) not in of_student]
@@ -33,9 +33,10 @@ class _OfStudent:
             chosen = [(name, parameter) for name, parameter in others
                       if (parameter.ndim != 1 and not name.endswith('.bias')) == decayed]
             if chosen:
-                params.append(dict(params=[parameter for _, parameter in chosen], param_names=[name for name, _ in chosen],
-                                   weight_decay=self.base_wd if decayed else 0., lr_scale=1., lr=self.base_lr,
-                                   group_name=f'beside_the_student_{kind}'))
+                params.append(dict(
+                    params=[parameter for _, parameter in chosen], param_names=[name for name, _ in chosen],
+                    weight_decay=self.base_wd if decayed else 0., lr_scale=1., lr=self.base_lr,
+                    group_name=f'beside_the_student_{kind}'))
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module(name='LearningRateDecayOptimizerConstructor', force=True)
@@ -57,5 +58,5 @@ def refuse_stock_layer_decay(optim_wrapper: OptimWrapper | Mapping) -> None:
     constructor = optim_wrapper.get('constructor') if isinstance(optim_wrapper, Mapping) else None
     stock = (LearningRateDecayOptimizerConstructor, LayerDecayOptimizerConstructor)
     if isinstance(constructor, type) and issubclass(constructor, stock) and not issubclass(constructor, _OfStudent):
-        raise ValueError(f'optim_wrapper.constructor is the class {constructor.__name__}, which does not find the layers '
-                         f"of a student: give its name, optim_wrapper.constructor='{constructor.__name__}'")
+        raise ValueError(f'optim_wrapper.constructor is the class {constructor.__name__}, which does not find the '
+                         f"layers of a student: give its name, optim_wrapper.constructor='{constructor.__name__}'")

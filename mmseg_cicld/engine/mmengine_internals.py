@@ -1,4 +1,4 @@
-"""The one place that reaches into private attributes of mmengine and torch; each function says why there is no other way.
+"""The one place that reaches into private attributes of mmengine and torch, each where there is no other way.
 
 If a new version of mmengine renames one of them, this file is what has to follow.
 """

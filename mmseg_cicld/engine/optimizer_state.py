@@ -52,8 +52,8 @@ def load_optimizer_state(checkpoint: Mapping, path: str | Path, model: nn.Module
             check_keys(saved_group, own_group, path, 'a parameter group of the optimizer')
         lost = _lost_moments(saved, model, optim_wrapper)
         if lost and not allow_changed:
-            raise CheckpointError(path, f'lacks what the optimizer remembers of {some(list(lost.values()))}: take another '
-                                        'checkpoint; to let it begin at zero: --allow-changed-resume '
+            raise CheckpointError(path, f'lacks what the optimizer remembers of {some(list(lost.values()))}: take '
+                                        'another checkpoint; to let it begin at zero: --allow-changed-resume '
                                         '(allow_changed_resume=True in the config)')
         state = {number: entry for number, entry in saved['state'].items() if number not in lost}
         optim_wrapper.load_state_dict(dict(saved, state=state))

@@ -13,8 +13,8 @@ from mmengine.config import Config
 
 from .checkpoint_reading import CheckpointError
 
-_COMPARED = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'sync_bn',
-             'auto_scale_lr')
+_COMPARED = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler',
+             'sync_bn', 'auto_scale_lr')
 # What may differ: it decides where a run begins or ends, how it is watched, or how fast it is, not what it computes.
 # The batch size counts with the number of processes and is compared with it.
 _HARMLESS = re.compile(

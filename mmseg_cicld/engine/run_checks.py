@@ -78,7 +78,8 @@ def _swallowing_parts(cfg: Mapping) -> Iterator[tuple[str, Mapping]]:
 
 def _check_swallowed_keys(part: Mapping, path: str) -> None:
     kind = _METRICS.get(part['type'], CheckpointHook)
-    known = [*parameters_of(kind), *parameters_of(BaseMetric if kind is not CheckpointHook else kind), 'type', '_scope_']
+    parent = kind if kind is CheckpointHook else BaseMetric
+    known = [*parameters_of(kind), *parameters_of(parent), 'type', '_scope_']
     for key in part:
         if key not in known:
             raise ValueError(f'{path}.{key} is no key of {kind.__name__}{did_you_mean(key, known)} Keys that it takes: '

@@ -49,9 +49,9 @@ class AdaptationRunner(Runner):
     - ``label_audit=dict(max_files=16)``: looks at that many files of each dataset before training.
     - ``compile=True`` or ``compile=dict(...)``: arguments of ``torch.compile`` for backbones, necks and heads.
 
-    ``resume='auto'`` continues from the newest undamaged checkpoint of ``work_dir``; if there is none, a training starts
-    as without it, from ``load_from`` if that is set. ``resume=True`` does the same without ``load_from``, and with it
-    continues from that very file, as mmengine does.
+    ``resume='auto'`` continues from the newest undamaged checkpoint of ``work_dir``; if there is none, a training
+    starts as without it, from ``load_from`` if that is set. ``resume=True`` does the same without ``load_from``, and
+    with it continues from that very file, as mmengine does.
     """
 
     @classmethod

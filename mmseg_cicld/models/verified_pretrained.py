@@ -22,8 +22,8 @@ class VerifiedPretrained:
     """An ``init_cfg`` that loads weights into a module, in place of mmengine's ``Pretrained``.
 
     The file is read without executing anything in it, its SHA-256 is compared, and every failure names the address,
-    the config key and the override. Downloads are kept in torch's hub directory (``TORCH_HOME``): by the name of the file
-    if its hash is known, else by the address, since many files are called the same.
+    the config key and the override. Downloads are kept in torch's hub directory (``TORCH_HOME``): by the name of the
+    file if its hash is known, else by the address, since many files are called the same.
 
     Args:
         checkpoint: Path, ``http(s)://`` address, or ``open-mmlab://`` name of the weights.

@@ -52,7 +52,8 @@ def test_another_schedule_is_refused_even_if_asked_for(stopped, tmp_path):
 def test_what_is_harmless_may_change(stopped, tmp_path):
     harmless = {'train_dataloader.num_workers': 1, 'log_level': 'ERROR', 'train_cfg.val_interval': 2,
                 'model.segmentor.test_cfg.mode': 'whole', 'model.segmentor.backbone.init_cfg': None}
-    assert _resume(stopped, tmp_path, **{key: value for key, value in harmless.items() if 'backbone' not in key}).iter == 7
+    buildable = {key: value for key, value in harmless.items() if 'backbone' not in key}
+    assert _resume(stopped, tmp_path, **buildable).iter == 7
     before = toy_config('a')
     now = toy_config('b', options=harmless)
     assert config_differences(config_text(before), config_text(now)) == []
@@ -105,7 +106,8 @@ def test_a_parameter_that_never_had_a_gradient_has_lost_nothing(tmp_path):
 
 
 def test_a_changed_learning_rate_keeps_its_share_of_the_schedule(stopped, tmp_path):
-    options = {'optim_wrapper.optimizer.lr': 4e-3, 'optim_wrapper.optimizer.weight_decay': 0.5, 'train_cfg.max_iters': 6}
+    options = {'optim_wrapper.optimizer.lr': 4e-3, 'optim_wrapper.optimizer.weight_decay': 0.5,
+               'train_cfg.max_iters': 6}
     same = _resume(stopped, tmp_path / 'same', **{'train_cfg.max_iters': 6})
     changed = _resume(stopped, tmp_path / 'changed', **options, allow_changed_resume=True)
     one, other = same.optim_wrapper.param_groups[0], changed.optim_wrapper.param_groups[0]

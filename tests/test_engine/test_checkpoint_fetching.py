@@ -1,4 +1,4 @@
-"""Checkpoints by address: what is fetched is that file and no other, read safely, and other code's loading is untouched."""
+"""Checkpoints by address: that file and no other is fetched and read safely; other code loads as it did."""
 import hashlib
 import json
 import os

@@ -1,4 +1,4 @@
-"""``load_from``: weights of a stock segmentor become those of the student, and a bare ``--resume`` does not lose them."""
+"""``load_from``: weights of a stock segmentor become those of the student; a bare ``--resume`` does not lose them."""
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -67,7 +67,7 @@ def test_another_shape_and_another_network_are_refused(stock, tmp_path):
     _, weights = stock
     torch.save({**weights, 'decode_head.conv_seg.bias': torch.zeros(5)}, tmp_path / 'five.pth')
     torch.save({'layer.weight': torch.zeros(5)}, tmp_path / 'other.pth')
-    for name, named in (('five', r'student.decode_head.conv_seg.bias \[5\] instead of \[4\]'), ('other', 'does not fit')):
+    for name, named in (('five', r'student.decode_head.conv_seg.bias \[5\] instead of'), ('other', 'does not fit')):
         with pytest.raises(CheckpointError, match=f'{name}.pth: .*{named}'):
             _begun(tmp_path / 'run', load_from=str(tmp_path / f'{name}.pth'))
 

@@ -1,4 +1,4 @@
-"""Layer-wise learning rates: every parameter of a student has the rate that stock mmseg gives it in the bare segmentor."""
+"""Layer-wise learning rates: each parameter of a student has the rate that stock mmseg gives it in a bare segmentor."""
 import copy
 
 import pytest
@@ -77,7 +77,7 @@ def test_what_is_trained_beside_the_student_has_the_base_rate():
 def test_other_backbones_and_the_class_itself_are_refused():
     decay = _optim_wrapper('LearningRateDecayOptimizerConstructor', decay_rate=.9, decay_type='layer_wise')
     model = toy_config('none').model
-    with pytest.raises(ValueError, match='optim_wrapper.constructor .* the backbone is a ToyBackbone'):
+    with pytest.raises(ValueError, match='optim_wrapper.constructor .* not to ToyBackbone: change'):
         build_optim_wrapper(MODELS.build(model), decay)
     with pytest.raises(ValueError, match="give its name, optim_wrapper.constructor='LearningRateDecay"):
         refuse_stock_layer_decay(_optim_wrapper(LearningRateDecayOptimizerConstructor))

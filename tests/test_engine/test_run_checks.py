@@ -11,11 +11,11 @@ from mmseg_cicld.engine import AdaptationRunner
                                                     '--cfg-options train_dataloader.persistent_workers=False'),
     ({'val_dataloader.prefetch_factor': 2, 'val_dataloader.timeout': 5},
      'val_dataloader.prefetch_factor=2, val_dataloader.timeout=5 .*prefetch_factor=None val_dataloader.timeout=0'),
-    ({'train_dataloader.dataset.type': 'ToyPair'}, "train_dataloader.dataset.type='ToyPair' .* did you mean 'ToyPairs'"),
+    ({'train_dataloader.dataset.type': 'ToyPair'}, "train_dataloader.dataset.type='ToyPair' .* mean 'ToyPairs'"),
     ({'val_dataloader.dataset': dict(_delete_=True, type='ConcatDataset', datasets=[dict(data_root='x')])},
      r'val_dataloader.dataset.datasets.0 has no type \(it has data_root\)'),
-    ({'default_hooks.checkpoint.intervall': 3}, "checkpoint.intervall is no key of CheckpointHook; did you mean 'interval'"),
-    ({'val_evaluator.iou_metric': ['mIoU']}, "val_evaluator.iou_metric is no key of IoUMetric; did you mean 'iou_metrics'"),
+    ({'default_hooks.checkpoint.intervall': 3}, "intervall is no key of CheckpointHook; did you mean 'interval'"),
+    ({'val_evaluator.iou_metric': ['mIoU']}, "iou_metric is no key of IoUMetric; did you mean 'iou_metrics'"),
 ])
 def test_contradictions_are_refused_by_name(tmp_path, changes, named):
     with pytest.raises(ValueError, match=named):

@@ -17,7 +17,8 @@ from .user_errors import one_line
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Adds ``CONFIG`` and ``--cfg-options``."""
-    parser.add_argument('config', help="config file; 'mmseg_cicld::METHOD/NAME.py' is one of the installed package")
+    parser.add_argument('config', help='config file, which is a program: run none that you do not trust; '
+                        "'mmseg_cicld::METHOD/NAME.py' is one of the installed package")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
                         help='changes of the config, such as optim_wrapper.optimizer.lr=1e-4; lists as KEY=a,b')
 

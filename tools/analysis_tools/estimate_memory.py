@@ -71,14 +71,12 @@ def make_parser() -> argparse.ArgumentParser:
 def empty_of_content(model: nn.Module, mode: FakeTensorMode) -> None:
     """Replaces parameters and buffers by tensors without content, and gives each trained parameter a gradient."""
     for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                fake = nn.Parameter(mode.from_tensor(parameter.data), parameter.requires_grad)
-                fake.grad = mode.from_tensor(parameter.data) if parameter.requires_grad else None
-                module._parameters[name] = fake
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = mode.from_tensor(buffer)
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            fake = nn.Parameter(mode.from_tensor(parameter.data), parameter.requires_grad)
+            fake.grad = mode.from_tensor(parameter.data) if parameter.requires_grad else None
+            setattr(module, name, fake)
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, mode.from_tensor(buffer))
 
 
 @contextlib.contextmanager

@@ -13,14 +13,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmseg_cicld.command_line import one_line_errors
 from mmseg_cicld.datasets.file_reading import read_label
-from mmseg_cicld.uda.teacher import EMATeacher
+from mmseg_cicld.engine import KeyedInfiniteSampler
+from mmseg_cicld.engine.merged_parameter_groups import merge_groups
 from mmseg_cicld.user_errors import one_line
 
 MISTAKES = dict(
     file=lambda: read_label('/nowhere/label.png'),  # an error class of our own
-    value=lambda: EMATeacher(None, momentum=3))  # a ValueError
+    value=lambda: KeyedInfiniteSampler([1], seed=0).skip(-1))  # a ValueError
 FAULTS = dict(
     conversion=lambda: int('x'),
+    inside=lambda: merge_groups(3),  # Python raises in a function of ours
     division=lambda: 1 / 0,
     torch=lambda: torch.ones(2) @ torch.ones(3),
     name=lambda: undefined_name,  # noqa: F821
@@ -70,7 +72,7 @@ def _map(how: str) -> None:
 @pytest.mark.parametrize('how, line', [
     ('file', 'label /nowhere/label.png does not exist: check data_root, data_prefix and the suffix of the dataset '
              'config, or put the file there'),
-    ('value', 'model.teacher.momentum is 3, allowed are values in [0, 1)'),
+    ('value', 'cannot skip -1 draws: give 0 or more'),
 ])
 def test_our_words_are_the_whole_line(run, how, line):
     assert one_line(_caught(lambda: run(how))) == line
@@ -138,5 +140,5 @@ def test_full_memory_of_a_gpu_is_a_line():
 
 def test_tools_end_with_code_1_and_one_line():
     with pytest.raises(SystemExit) as ended, one_line_errors('my_tool'):
-        EMATeacher(None, momentum=3)
-    assert ended.value.code == 'my_tool: model.teacher.momentum is 3, allowed are values in [0, 1)'
+        MISTAKES['value']()
+    assert ended.value.code == 'my_tool: cannot skip -1 draws: give 0 or more'

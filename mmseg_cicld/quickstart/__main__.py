@@ -3,7 +3,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from .options import OptionsChanged, QuickstartOptions, claim_folder
+from ..command_line import one_line_errors
+from .options import QuickstartOptions, claim_folder
 from .progress import Progress
 from .stages import run_quickstart
 
@@ -31,14 +32,13 @@ def parse_args() -> QuickstartOptions:
 def main() -> None:
     """Runs all stages, or tells in a line why it cannot."""
     options = parse_args()
-    try:
-        claim_folder(options)
-        result = run_quickstart(options, Progress(sys.stdout))
-    except OptionsChanged as error:
-        sys.exit(f'quickstart: {error}')
-    except (SystemExit, KeyboardInterrupt):
-        print('\nquickstart: stopped. Run the same command again to continue.', flush=True)
-        raise
+    with one_line_errors('quickstart'):
+        try:
+            claim_folder(options)
+            result = run_quickstart(options, Progress(sys.stdout))
+        except (SystemExit, KeyboardInterrupt):
+            print('\nquickstart: stopped. Run the same command again to continue.', flush=True)
+            raise
     print(f'quickstart: {result}', flush=True)
 
 

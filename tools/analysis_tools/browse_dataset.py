@@ -4,7 +4,6 @@ The pictures of iteration n show what iteration n of a training in one process r
 label that the teacher would fill in are black: there is no teacher here.
 """
 import argparse
-import sys
 from pathlib import Path
 
 import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
@@ -17,7 +16,7 @@ from mmengine.utils import track_iter_progress
 from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 
-from mmseg_cicld.command_line import add_config_options, load_config
+from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import DrawKey, UDADataset
 from mmseg_cicld.random_streams import KeyedStreams
 from mmseg_cicld.uda.mixing import NUM_IDS, choose_classes, class_mix, mix_masks, present_ids
@@ -86,11 +85,9 @@ def main() -> None:
         parser.error(f'--number {args.number} --first {args.first}: give at least 1 and at least 0')
     register_all_modules()
     cfg = load_config(parser, args)
-    try:
+    with one_line_errors('browse_dataset'):
         dataset = build_dataset(cfg)
         draw(cfg, dataset, args)
-    except (ValueError, OSError) as error:
-        sys.exit(f'browse_dataset: {error}')
     print(f'\n{args.number} pictures are in {args.output_dir}')
 
 

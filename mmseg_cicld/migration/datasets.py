@@ -1,9 +1,8 @@
 """Datasets and loaders: ``data`` of the old config."""
 from typing import NamedTuple
 
-from .input_format import InputFormat
-from .old_part import OldPart
-from .pipelines import TrainPipeline, migrate_test_pipeline
+from .accounting import OldPart
+from .pipelines import InputFormat, TrainPipeline, migrate_test_pipeline
 from .writing import Name
 
 _TYPES = dict(CityscapesDataset='CityscapesDataset', GTADataset='GTADataset', SynthiaDataset='SYNTHIADataset',

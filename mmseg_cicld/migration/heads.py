@@ -2,7 +2,7 @@
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
 from ..models.decode_heads import DLV2Head
-from .old_part import OldPart
+from .accounting import OldPart
 from .stock import copy_layer_config, copy_stock, stock_class
 
 NEW = 'model.segmentor.decode_head'

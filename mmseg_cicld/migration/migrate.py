@@ -7,16 +7,12 @@ from typing import Any
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from .backbones import is_mit
+from .accounting import DROPPED, UNMAPPED, Ledger, OldPart, Place
 from .datasets import migrate_data, migrate_evaluator
-from .helper_variables import drop_helper_variables
-from .ledger import DROPPED, UNMAPPED, Ledger, Place
 from .method import adapts, migrate_method
-from .network import migrate_segmentor
-from .old_part import OldPart
-from .reading import OldConfigError, plain_values
-from .runtime import migrate_runtime
-from .schedule import migrate_metrics, migrate_schedule
+from .network import is_mit, migrate_segmentor
+from .reading import OldConfigError, drop_helper_variables, plain_values
+from .training import migrate_metrics, migrate_runtime, migrate_schedule
 from .writing import Name, write_config
 
 _SECTIONS = dict(

@@ -3,7 +3,7 @@ import inspect
 
 from mmseg.registry import MODELS
 
-from .old_part import OldPart
+from .accounting import OldPart
 
 _LAYER_KEYS = ('type', 'requires_grad', 'eps', 'momentum', 'affine', 'track_running_stats', 'num_groups', 'inplace',
                'negative_slope')

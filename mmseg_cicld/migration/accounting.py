@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAPPED, DROPPED, UNMAPPED = 'mapped', 'dropped', 'not mapped'
+REMOVED = object()  # stands in a list for an entry that was dropped, so that the others keep their places
 Place = tuple[str | int, ...]
+UNREAD = 'not read: '
 _ARROW = {MAPPED: ' -> ', DROPPED: ': ', UNMAPPED: ': '}
 
 
@@ -33,11 +35,13 @@ class Ledger:
     """The entries of one migration.
 
     Nothing can be lost: :meth:`account_for_rest` goes through all values of the old config and reports as not mapped
-    those that no entry covers. ``opened`` holds the places of the dicts that were looked into.
+    those that no entry covers. ``opened`` holds the places of the dicts that were looked into, ``unread`` those that
+    nobody could read further, with the reason.
     """
 
     entries: dict[Place, Entry] = field(default_factory=dict)
     opened: set[Place] = field(default_factory=set)
+    unread: dict[Place, str] = field(default_factory=dict)
 
     def add(self, place: Place, kind: str, note: str) -> None:
         """Records what became of the value at a place; a second entry counts only if it says ``'not mapped'``."""
@@ -54,7 +58,9 @@ class Ledger:
         for place in leaves(old):
             starts = [place[:length] for length in range(1, len(place) + 1)]
             if not any(start in self.entries for start in starts):
-                self.add(next((start for start in starts if start not in reached), place), UNMAPPED, 'unknown key')
+                reasons = [self.unread[start] for start in ((), *starts) if start in self.unread]
+                note = UNREAD + reasons[0] if reasons else 'unknown key'
+                self.add(next((start for start in starts if start not in reached), place), UNMAPPED, note)
 
 
 def leaves(value: Any, place: Place = ()) -> Iterator[Place]:
@@ -65,7 +71,7 @@ def leaves(value: Any, place: Place = ()) -> Iterator[Place]:
     elif isinstance(value, (list, tuple)) and any(isinstance(inner, dict) for inner in value):
         for index, inner in enumerate(value):
             yield from leaves(inner, (*place, index))
-    else:
+    elif value is not REMOVED:
         yield place
 
 
@@ -126,12 +132,12 @@ class OldPart:
 
     def numbers(self, key: str, new: str, count: int | None = None) -> tuple[float, ...]:
         """As :meth:`need`, for a list of numbers, of which there may be only ``count``."""
-        value = self.need(key, new, ())
+        value = self.need(key, new, (0, ) * (count or 0))
         fits = isinstance(value, (list, tuple)) and all(is_number(entry) for entry in value)
-        if key in self.values and not (fits and (count is None or len(value) == count)):
-            self.refuse(key, f'must be a list of {count or ""} numbers, is {value!r}'.replace('  ', ' '))
-            return (0, ) * (count or 0)
-        return tuple(value)
+        if fits and (count is None or len(value) == count):
+            return tuple(value)
+        self.refuse(key, f'must be a list of {count or ""} numbers, is {value!r}'.replace('  ', ' '))
+        return (0, ) * (count or 0)
 
     def number(self, key: str, new: str, stand_in: float = 0) -> float:
         """As :meth:`need`, for a number."""
@@ -172,6 +178,11 @@ class OldPart:
         """Records a value that this package cannot express."""
         self.ledger.add((*self.place, key), UNMAPPED, reason)
 
+    def refuse_type(self, reason: str, key: str = 'type') -> None:
+        """Refuses the ``type`` of a part, whose other values mean nothing without it."""
+        self.refuse(key, reason)
+        self.ledger.unread[self.place] = f'{written((*self.place, key))} is refused'
+
     def part(self, key: str) -> 'OldPart':
         """Returns the dict at a key."""
         return OldPart(self.values[key], (*self.place, key), self.ledger)
@@ -182,7 +193,8 @@ class OldPart:
         if not isinstance(value, (list, tuple)):
             self.refuse(key, f'must be a list of dicts, is {value!r}')
             return []
-        return [OldPart(inner, (*self.place, key, index), self.ledger) for index, inner in enumerate(value)]
+        return [OldPart(inner, (*self.place, key, index), self.ledger) for index, inner in enumerate(value)
+                if inner is not REMOVED]
 
 
 def is_number(value: Any) -> bool:

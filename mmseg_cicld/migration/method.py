@@ -34,7 +34,7 @@ def migrate_method(root: OldPart) -> Method:
     uda = root.part('uda')
     methods = dict(DACS=_dacs, AdvSeg=_advseg, MinEnt=_minent)
     if uda.kind not in methods:
-        uda.refuse('type', f'{uda.look("type")!r} is no method of the published code: allowed are {sorted(methods)}')
+        uda.refuse_type(f'{uda.look("type")!r} is no method of the published code: allowed are {sorted(methods)}')
         return Method(None, [])
     _drop_injected(uda, root)
     uda.drop('debug_img_interval', 'training steps are drawn by the UDAVisualizationHook of custom_hooks, if it is set')

@@ -26,7 +26,7 @@ def migrate_segmentor(model: OldPart, data_preprocessor: dict) -> dict:
         data_preprocessor: Normalisation and padding, which the old pipelines did.
     """
     if model.kind not in (*_PLAIN, *_HRDA):
-        model.refuse('type', f'{model.look("type")!r} is neither EncoderDecoder nor HRDAEncoderDecoder')
+        model.refuse_type(f'{model.look("type")!r} is neither EncoderDecoder nor HRDAEncoderDecoder')
         return {}
     model.take('type', f'{_SEGMENTOR}.type')
     new = dict(type='HRDAEncoderDecoder' if is_hrda(model) else 'EncoderDecoder', data_preprocessor=data_preprocessor)
@@ -51,7 +51,7 @@ def migrate_backbone(model: OldPart) -> dict:
         return _mit(model, backbone, mit.group(1))
     kind = stock_class(backbone.kind)
     if kind is None:
-        backbone.refuse('type', f'{backbone.look("type")!r} is neither mit_b0 to mit_b5 nor a backbone of mmseg 1.x')
+        backbone.refuse_type(f'{backbone.look("type")!r} is neither mit_b0 to mit_b5 nor a backbone of mmseg 1.x')
         return {}
     new = copy_stock(backbone, kind, _BACKBONE, skip=('pretrained', 'init_cfg'))
     weights = _pretrained(model, backbone)
@@ -74,7 +74,7 @@ def migrate_neck(model: OldPart) -> dict:
     neck = model.part('neck')
     kind = SegFormerAdapter if neck.kind == 'SegFormerAdapter' else stock_class(neck.kind)
     if kind is None:
-        neck.refuse('type', f'{neck.look("type")!r} is neither SegFormerAdapter nor a neck of mmseg 1.x')
+        neck.refuse_type(f'{neck.look("type")!r} is neither SegFormerAdapter nor a neck of mmseg 1.x')
         return {}
     return dict(neck=copy_stock(neck, kind, 'model.segmentor.neck'))
 
@@ -147,6 +147,6 @@ def _pretrained(model: OldPart, backbone: OldPart) -> dict | None:
 
 def _init_cfg(init: OldPart) -> dict:
     if init.kind != 'Pretrained':
-        init.refuse('type', f"{init.look('type')!r}: only 'Pretrained' is known")
+        init.refuse_type(f"{init.look('type')!r}: only 'Pretrained' is known")
     init.take('type', f'{_BACKBONE}.init_cfg.type')
     return dict(type='VerifiedPretrained', checkpoint=init.need('checkpoint', f'{_BACKBONE}.init_cfg.checkpoint'))

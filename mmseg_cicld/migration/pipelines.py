@@ -82,9 +82,9 @@ class TrainPipeline:
         for step in steps:
             later = {'Normalize', 'Pad'} & done & _ORDER.get(step.kind, set())
             if step.kind not in self._steps:
-                step.refuse('type', f'{step.look("type")!r} is no transform that this tool knows')
+                step.refuse_type(f'{step.look("type")!r} is no transform that this tool knows')
             elif later:
-                step.refuse('type', f'{step.kind} comes after {min(later)}, which is done last here')
+                step.refuse_type(f'{step.kind} comes after {min(later)}, which is done last here')
             else:
                 result += self._steps[step.kind](step, f'{self.new}[{len(result)}]')
             done.add(step.kind)
@@ -101,12 +101,12 @@ class TrainPipeline:
             step.drop_each(('type', 'reduce_zero_label'), 'labels of the target are never used in training')
             return []
         step.take('type', f'{new}.type')
-        step.drop_if('reduce_zero_label', (False, ), 'is off', 'set reduce_zero_label of the dataset')
+        step.drop('reduce_zero_label', 'is a matter of the dataset')
         return [dict(type='LoadLabelStrictly')]
 
     def _resize(self, step: OldPart, new: str) -> Steps:
         if self._resized:
-            step.refuse('type', 'a second Resize in one pipeline')
+            step.refuse_type('a second Resize in one pipeline')
             return []
         self._resized = True
         step.drop('override_scale', 'has no effect on the first Resize of a pipeline')
@@ -184,7 +184,7 @@ def migrate_test_pipeline(steps: list[OldPart], new: str, input_format: InputFor
         elif step.kind == 'MultiScaleFlipAug':
             result += _single_scale(step, f'{new}[1]', input_format)
         else:
-            step.refuse('type', f'{step.look("type")!r}: expected are LoadImageFromFile and MultiScaleFlipAug')
+            step.refuse_type(f'{step.look("type")!r}: expected are LoadImageFromFile and MultiScaleFlipAug')
     return result
 
 
@@ -223,7 +223,7 @@ def _single_scale(step: OldPart, new: str, input_format: InputFormat) -> Steps:
         elif inner.kind in ('ImageToTensor', 'Collect', 'DefaultFormatBundle'):
             _packing(inner)
         else:
-            inner.refuse('type', f'{inner.look("type")!r} is no transform that this tool knows in MultiScaleFlipAug')
+            inner.refuse_type(f'{inner.look("type")!r} is no transform that this tool knows in MultiScaleFlipAug')
     if not result:
         step.drop('img_scale', 'there is no Resize')
     return result

@@ -220,7 +220,7 @@ def _logging(root: OldPart, new: dict) -> None:
             hook.take('type', 'vis_backends')
             new['vis_backends'].append(dict(type='TensorboardVisBackend'))
         else:
-            hook.refuse('type', f'{hook.look("type")!r}: add its backend to vis_backends by hand')
+            hook.refuse_type(f'{hook.look("type")!r}: add its backend to vis_backends by hand')
         hook.drop_if('by_epoch', (False, ), 'iterations are counted', 'count iterations')
 
 
@@ -246,5 +246,5 @@ def _drop(root: OldPart) -> None:
         root.drop(key, _DISTRIBUTED)
     root.drop('work_dir', 'is an option of tools/train.py')
     for key in root.values:
-        if key in _INFORMATION or key == 'name' or key.startswith('name_'):
+        if key in _INFORMATION or (key == 'name' or key.startswith('name_')) and isinstance(root.look(key), str):
             root.drop(key, 'information for people')

@@ -6,7 +6,7 @@ from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 from test_configs import shrink
 
-from mmseg_cicld.migration import migrate, read_old_config, written_report
+from mmseg_cicld.migration import migrate, read_old_config
 
 pytestmark = pytest.mark.usefixtures('mmseg_scope')
 
@@ -86,7 +86,7 @@ def test_heads_of_mmseg_are_copied(name, tmp_path):
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)))'''
     path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512', uda='dacs', body=body, **CNN)
     migration = migrate(read_old_config(path))
-    assert migration.complete, written_report(migration.ledger)
+    assert migration.complete, migration.report()
     assert migration.problem() is None
     path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512', uda='dacs', body=body.replace(
         'dropout_ratio=0.1', 'dropout_ratio=0.1, my_ratio=1'), **CNN)

@@ -48,6 +48,17 @@ class Ledger:
         if place not in self.entries or kind == UNMAPPED != self.entries[place].kind:
             self.entries[place] = Entry(place, kind, note)
 
+    def refuse_objects(self, old: dict) -> None:
+        """Reports values that a written config cannot hold, such as a function."""
+        for place in leaves(old):
+            value = old
+            for key in place:
+                value = value[key]
+            strange = [entry for entry in (value if isinstance(value, (list, tuple)) else [value])
+                       if not isinstance(entry, (str, int, float, list, tuple, dict, type(None)))]
+            if strange and strange[0] is not REMOVED:
+                self.add(place, UNMAPPED, f'{strange[0]!r} is neither text nor number: a config cannot hold it')
+
     def of_kind(self, kind: str) -> list[Entry]:
         """Returns the entries of one kind in the order in which they were made."""
         return [entry for entry in self.entries.values() if entry.kind == kind]

@@ -137,9 +137,13 @@ def _steps(dataset: OldPart) -> list[OldPart]:
 def _dataset(old: OldPart, new: str, pipeline: Name, labelled: bool = True) -> dict:
     if old.kind in _TYPES:
         old.take('type', f'{new}.type')
-    else:
+    elif 'img_dir' in old:
         old.refuse('type', f'{old.look("type")!r} is none of {", ".join(_TYPES)}: take a FolderDataset, see '
                            'docs/own_data.md')
+    else:
+        old.refuse_type(f'{old.look("type")!r} has no img_dir, as wrappers of data sets have none: put what it wraps '
+                        'in its place')
+        return dict(type=None, pipeline=pipeline)
     dataset = dict(type=_TYPES.get(old.kind))
     if 'data_root' in old:
         dataset['data_root'] = old.text('data_root', f'{new}.data_root').rstrip('/')

@@ -87,6 +87,7 @@ def migrate(old: OldConfig, drop: tuple[str, ...] = (), code: Path | None = None
     root = OldPart(values, (), ledger)
     method = name_method(root, code, published_method)
     settings = _settings(root, old.used_names) if _is_readable(root) else {}
+    ledger.refuse_objects(values)
     ledger.account_for_rest(values)
     return Migration(settings, ledger, method)
 

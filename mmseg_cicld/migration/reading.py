@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from .accounting import OldPart, written
@@ -104,6 +105,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         # A child's _delete_ stays if the base has no such key: there was nothing to delete.
         return {key: _plain(inner) for key, inner in value.items() if key != '_delete_'}
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     return type(value)(map(_plain, value)) if isinstance(value, (list, tuple)) else value
 
 

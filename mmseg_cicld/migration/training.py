@@ -108,7 +108,7 @@ def _optim_wrapper(root: OldPart, mit: bool) -> dict:
     found = getattr(torch.optim, optimizer.kind, None)
     if not isinstance(found, type):
         root.refuse('optimizer', f'{optimizer.look("type")!r} is no optimiser of torch')
-        return new
+        return dict(new, **_clip_grad(root))
     optimizer.drop_if('constructor', ('DefaultOptimizerConstructor', ), 'MergedOptimWrapperConstructor sets the same '
                       'rates', 'only the DefaultOptimizerConstructor is known')
     accepted = {'type'} | set(inspect.signature(found).parameters) - {'params'}

@@ -143,7 +143,7 @@ class OldPart:
 
     def numbers(self, key: str, new: str, count: int | None = None) -> tuple[float, ...]:
         """As :meth:`need`, for a list of numbers, of which there may be only ``count``."""
-        value = self.need(key, new, (0, ) * (count or 0))
+        value = self.need(key, new, ())
         fits = isinstance(value, (list, tuple)) and all(is_number(entry) for entry in value)
         if fits and (count is None or len(value) == count):
             return tuple(value)

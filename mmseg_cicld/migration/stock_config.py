@@ -10,10 +10,11 @@ from .reading import OldConfigError
 
 METHODS = ('source_only', 'dacs', 'mic_dacs', 'minent', 'advseg')
 _UDA = Path(__file__).parents[1] / '.mim' / 'configs' / '_base_' / 'uda'
-_KEPT = ('env_cfg', 'vis_backends', 'visualizer', 'log_processor', 'log_level', 'load_from', 'randomness', 'optim_wrapper',
-         'param_scheduler', 'val_cfg', 'test_cfg', 'val_dataloader', 'test_dataloader', 'val_evaluator',
+_KEPT = ('env_cfg', 'vis_backends', 'visualizer', 'log_processor', 'log_level', 'load_from', 'randomness',
+         'optim_wrapper', 'param_scheduler', 'val_cfg', 'test_cfg', 'val_dataloader', 'test_dataloader', 'val_evaluator',
          'test_evaluator', 'test_pipeline', 'tta_pipeline', 'tta_model', 'custom_hooks')
-_STRICT = dict(LoadImageFromFile='LoadImageStrictly', LoadAnnotations='LoadLabelStrictly', PackSegInputs='PackUDAInputs')
+_STRICT = dict(LoadImageFromFile='LoadImageStrictly', LoadAnnotations='LoadLabelStrictly',
+               PackSegInputs='PackUDAInputs')
 _LABELS = ('LoadAnnotations', 'LoadLabelStrictly')
 
 
@@ -56,8 +57,8 @@ def _refuse(stock: Config) -> None:
     if 'segmentor' in stock.model:
         raise OldConfigError(f'{stock.filename} adapts already: its model is a {stock.model.type}')
     if stock.train_cfg.get('type') != 'IterBasedTrainLoop':
-        raise OldConfigError(f"train_cfg.type is '{stock.train_cfg.get('type')}', but adaptation counts iterations: set "
-                             "train_cfg=dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)")
+        raise OldConfigError(f"train_cfg.type is '{stock.train_cfg.get('type')}', but adaptation counts iterations: "
+                             "set train_cfg=dict(type='IterBasedTrainLoop', max_iters=..., val_interval=...)")
     constructor = stock.optim_wrapper.get('constructor', 'DefaultOptimWrapperConstructor')
     if constructor != 'DefaultOptimWrapperConstructor':
         raise OldConfigError(f"optim_wrapper.constructor is '{constructor}', which looks for names that start with "

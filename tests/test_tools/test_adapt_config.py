@@ -18,7 +18,8 @@ from mmseg_cicld.migration.stock_config import adapt_stock_config
 
 ROOT = Path(__file__).parents[2]
 STOCK = Path(mmseg.__file__).parent / '.mim/configs'
-CONFIGS = ['pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024', 'segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024',
+CONFIGS = ['pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024',
+           'segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024',
            'deeplabv3plus/deeplabv3plus_r50-d8_4xb4-80k_ade20k-512x512', 'hrnet/fcn_hr18s_4xb2-40k_cityscapes-512x1024',
            'mobilenet_v2/mobilenet-v2-d8_deeplabv3plus_4xb2-80k_cityscapes-512x1024',
            'upernet/upernet_r50_4xb4-20k_voc12aug-512x512']
@@ -34,7 +35,8 @@ def data(tmp_path: Path) -> Path:
         label = np.full(image.shape[:2], 1 + index % 2, np.uint8)
         for path, content in ((f'images/a_{index}_leftImg8bit.png', image),
                               (f'labels/a_{index}_gtFine_labelTrainIds.png', label),
-                              (f'images/a_{index}_leftImg8bit.jpg', image), (f'labels/a_{index}_leftImg8bit.png', label),
+                              (f'images/a_{index}_leftImg8bit.jpg', image),
+                              (f'labels/a_{index}_leftImg8bit.png', label),
                               (f'target/city/t_{index}.jpg', image)):
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(tmp_path / path), content)

@@ -52,7 +52,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--probabilities', action='store_true', help='write float16 [classes, height, width] as npz')
     parser.add_argument('--tile', type=int, help='side of square tiles, for images that do not fit in memory')
     parser.add_argument('--overlap', type=int, default=128, help='pixels that neighbouring tiles share (default: 128)')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='(default: %(default)s)')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
+                        help='(default: %(default)s)')
     args = parser.parse_args()
     if args.tile is not None and not 0 <= args.overlap < args.tile:
         parser.error(f'--overlap {args.overlap} must be 0 or more and less than --tile {args.tile}')
@@ -70,8 +71,8 @@ def load_model(folder: Path, device: str) -> nn.Module:
     if not model.dataset_meta.get('classes'):
         raise DataFileError(f'{files[1]} names no classes: export the checkpoint of a training again')
     if model.decode_head.out_channels == 1:
-        raise DataFileError(f'{files[0]} has one channel for two classes, a threshold and no class probabilities: predict '
-                            "with mmseg's MMSegInferencer")
+        raise DataFileError(f'{files[0]} has one channel for two classes, a threshold and no class probabilities: '
+                            "predict with mmseg's MMSegInferencer")
     return model
 
 
@@ -124,7 +125,7 @@ def frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 @torch.no_grad()
 def predict(model: nn.Module, image_HW3: np.ndarray, tile: int | None, overlap: int) -> np.ndarray:
-    """Returns float32 probabilities [classes, H, W], at the scale of the model's tests; the mean where tiles overlap."""
+    """Returns float32 probabilities [classes, H, W] at the scale of the model's tests, the mean where tiles meet."""
     scaled_HW3 = at_test_scale(model, image_HW3)
     height, width = scaled_HW3.shape[:2]
     total_CHW = torch.zeros(model.decode_head.out_channels, height, width)

@@ -11,8 +11,8 @@ from .reading import OldConfigError
 METHODS = ('source_only', 'dacs', 'mic_dacs', 'minent', 'advseg')
 _UDA = Path(__file__).parents[1] / '.mim' / 'configs' / '_base_' / 'uda'
 _KEPT = ('env_cfg', 'vis_backends', 'visualizer', 'log_processor', 'log_level', 'load_from', 'randomness',
-         'optim_wrapper', 'param_scheduler', 'val_cfg', 'test_cfg', 'val_dataloader', 'test_dataloader', 'val_evaluator',
-         'test_evaluator', 'test_pipeline', 'tta_pipeline', 'tta_model', 'custom_hooks')
+         'optim_wrapper', 'param_scheduler', 'val_cfg', 'test_cfg', 'val_dataloader', 'test_dataloader',
+         'val_evaluator', 'test_evaluator', 'test_pipeline', 'tta_pipeline', 'tta_model', 'custom_hooks')
 _STRICT = dict(LoadImageFromFile='LoadImageStrictly', LoadAnnotations='LoadLabelStrictly',
                PackSegInputs='PackUDAInputs')
 _LABELS = ('LoadAnnotations', 'LoadLabelStrictly')

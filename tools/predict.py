@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import mmseg_cicld  # noqa: F401, I001  first: mmseg.apis would ask for compiled operators of mmcv otherwise
 import cv2
 import numpy as np
 import torch

@@ -1,6 +1,6 @@
 """Networks: backbones, necks, decode heads and segmentors. They know nothing of domains, teachers or pseudo-labels."""
 from .autoencoder import AutoencoderPretraining
-from .backbones import AutoencoderEncoder, FusedMixVisionTransformer
+from .backbones import AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation, MixedDegradation,
                         NoiseDegradation)
@@ -11,8 +11,8 @@ from .verified_pretrained import VerifiedPretrained
 
 __all__ = [
     'AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder',
-    'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'FusedMixVisionTransformer',
-    'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
+    'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'EfficientNetLite',
+    'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
     'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter',
     'VerifiedPretrained'
 ]

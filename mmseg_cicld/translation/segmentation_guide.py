@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..uda.segmentor_contract import IGNORE_INDEX, normalisation, num_classes, predict_logits
+from ..ignore_index import IGNORE_INDEX
+from ..uda.segmentor_contract import normalisation, num_classes, predict_logits
 
 
 class SegmentationGuide(nn.Module):

@@ -1,4 +1,4 @@
-"""The number of classes is said once, by the dataset; heads follow it, and nothing ignores other pixels than it does."""
+"""The number of classes is said once, by the dataset; heads follow it, and ignore the pixels that it ignores."""
 from collections.abc import Iterator
 
 from mmengine.config import Config

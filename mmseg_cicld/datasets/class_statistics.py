@@ -77,7 +77,8 @@ def refuse_unknown_ids(entries: Sequence[dict], num_classes: int, ignore_index: 
     bad = [f'{file} has {ids[:5]}' for file, ids in bad if ids]
     if bad:
         raise ValueError(f'{len(bad)} labels have ids without a class, allowed are 0 to {num_classes - 1} and '
-                         f'{ignore_index}: {"; ".join(bad[:3])}. Convert the labels, or list all classes in metainfo.classes')
+                         f'{ignore_index}: {"; ".join(bad[:3])}. Convert the labels, or list all classes in '
+                         'metainfo.classes')
 
 
 def write_statistics(entries: Sequence[dict], folder: str) -> None:

@@ -58,8 +58,8 @@ def check_folder(dataset: BaseSegDataset, role: str) -> None:
     folder, storage = dataset.data_prefix.get('img_path') or '', dataset.backend_args
     if dataset.ann_file and not os.path.isdir(dataset.ann_file):
         if not is_local(dataset.ann_file, storage):
-            raise ValueError(f'ann_file={dataset.ann_file!r} of the {role} dataset goes with backend_args={storage}, but '
-                             'mmseg reads lists of files from the disk alone: remove ann_file to use all files of the '
+            raise ValueError(f'ann_file={dataset.ann_file!r} of the {role} dataset goes with backend_args={storage}, '
+                             'but mmseg reads lists of files from the disk alone: remove ann_file to use all files of the '
                              'folder, or backend_args and keep the data on the disk')
         if not os.path.isfile(dataset.ann_file):
             raise ValueError(f'the {role} dataset lists its files in ann_file={dataset.ann_file!r}, which does not '

@@ -84,8 +84,8 @@ def as_8_bit(path: str, image: np.ndarray, value_range: tuple[float, float] | No
     if image.dtype == np.uint8:
         return image
     if image.dtype != np.uint16:
-        raise DataFileError(f'image {path} holds {image.dtype} numbers from {image.min():.4g} to {image.max():.4g}: say '
-                            'which of them are black and white by value_range=(BLACK, WHITE) of LoadImageStrictly, or '
+        raise DataFileError(f'image {path} holds {image.dtype} numbers from {image.min():.4g} to {image.max():.4g}: '
+                            'say which of them are black and white by value_range=(BLACK, WHITE) of LoadImageStrictly, or '
                             'save it with 8 bits')
     return (image >> 8).astype(np.uint8)
 
@@ -120,8 +120,8 @@ def read_label_and_mode(path: str, backend_args: dict | None = None) -> tuple[np
     data = _read_bytes(path, 'label', backend_args)
     _refuse_pages(path, 'label', data)
     if is_lossy(data) or is_white_zero(data):
-        raise DataFileError(f'label {path} is a file whose decoding changes class ids (JPEG, lossy WebP, or TIFF with 0 '
-                            'as white): save class ids as an 8-bit PNG')
+        raise DataFileError(f'label {path} is a file whose decoding changes class ids (JPEG, lossy WebP, or TIFF with '
+                            '0 as white): save class ids as an 8-bit PNG')
     try:
         with _opened(data) as image:
             label, mode = np.array(image), image.mode
@@ -199,8 +199,8 @@ def _read_bytes(path: str, what: str, backend_args: dict | None) -> bytes:
 
 def _refuse_pages(path: str, what: str, data: bytes) -> None:
     if has_pages(data):
-        raise DataFileError(f'{what} {path} holds several pictures (pages or an animation), of which one would be read: '
-                            'save each as a file of its own')
+        raise DataFileError(f'{what} {path} holds several pictures (pages or an animation), of which one would be read'
+                            ': save each as a file of its own')
 
 
 def _refuse_truncated(path: str, data: bytes) -> None:

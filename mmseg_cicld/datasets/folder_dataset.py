@@ -120,8 +120,8 @@ def read_classes(metainfo: dict | None, data_root: str, backend_args: dict | Non
 def _read_class_file(path: str, backend_args: dict | None) -> dict:
     if not fileio.isfile(path, backend_args=backend_args):
         storage = '' if backend_args is None else f' in the storage of backend_args={backend_args}'
-        raise ValueError(f'metainfo.classes={path!r} does not exist{storage}: give a list of names, or a text file with '
-                         'one name a line')
+        raise ValueError(f'metainfo.classes={path!r} does not exist{storage}: give a list of names, or a text file '
+                         'with one name a line')
     text = fileio.get_text(path, encoding='utf-8-sig', backend_args=backend_args)
     if not path.endswith('.json'):
         content = {'classes': [line.strip() for line in text.splitlines() if line.strip()]}

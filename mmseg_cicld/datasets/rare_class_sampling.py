@@ -38,7 +38,7 @@ class RareClassSampling:
 
     Args:
         stats: One entry a label file, ``{"<class id>": pixels, ..., "file": path}``.
-        indices: Indices in the dataset of each entry, several where a file is repeated; it counts as often.
+        indices: Index in the dataset of each entry; a file that is repeated has an entry for each time.
         class_names: Names by class id, for messages.
         min_pixels: A file counts for a class if it has more pixels of it than this, at native resolution.
         class_temp: Temperature of :func:`class_probabilities`.
@@ -49,7 +49,7 @@ class RareClassSampling:
         ValueError: If a value is out of range, or no file has more than ``min_pixels`` of some class.
     """
 
-    def __init__(self, stats: Sequence[dict], indices: Sequence[Sequence[int]], class_names: Sequence[str],
+    def __init__(self, stats: Sequence[dict], indices: Sequence[int], class_names: Sequence[str],
                  min_pixels: int = 3000, class_temp: float = 0.01, min_crop_ratio: float = 0.5) -> None:
         if min_pixels < 0 or min_crop_ratio < 0 or not class_temp > 0:
             raise ValueError(f'rare_class_sampling has min_pixels={min_pixels}, min_crop_ratio={min_crop_ratio}, '
@@ -57,13 +57,13 @@ class RareClassSampling:
         self.crop_pixels = min_pixels * min_crop_ratio
         counts = [{int(k): int(v) for k, v in entry.items() if k != 'file'} for entry in stats]
         totals: dict[int, int] = {}
-        for entry, places in zip(counts, indices, strict=True):
+        for entry in counts:
             for class_id, pixels in entry.items():
-                totals[class_id] = totals.get(class_id, 0) + pixels * len(places)
+                totals[class_id] = totals.get(class_id, 0) + pixels
         _refuse_unknown_classes(totals, class_names)
         self.classes, self.probabilities = class_probabilities(totals, class_temp)
-        self.files = [np.array([index for places, entry in zip(indices, counts) if entry.get(class_id, 0) > min_pixels
-                                for index in places], dtype=np.int64) for class_id in self.classes.tolist()]
+        self.files = [np.array([index for index, entry in zip(indices, counts) if entry.get(class_id, 0) > min_pixels],
+                               dtype=np.int64) for class_id in self.classes.tolist()]
         empty = [class_id for class_id, files in zip(self.classes.tolist(), self.files) if not len(files)]
         if empty:
             best = {class_names[c]: max(entry.get(c, 0) for entry in counts) for c in empty}
@@ -98,7 +98,9 @@ class RareClassSampling:
         labels = list(places)
         matches = match_files([entry['file'] for entry in entries], labels)
         _refuse_stale(path, entries, matches, labels, command)
-        return cls(entries, [places[labels[match]] for match in matches], dataset.metainfo['classes'], **settings)
+        drawn = [(entry, index) for entry, match in zip(entries, matches) for index in places[labels[match]]]
+        return cls([entry for entry, _ in drawn], [index for _, index in drawn], dataset.metainfo['classes'],
+                   **settings)
 
     def draw(self, generator: np.random.Generator) -> tuple[int, int]:
         """Draws a class id and the index of a file with more than ``min_pixels`` pixels of it."""

@@ -35,8 +35,8 @@ class TranslatedSource:
             raise ValueError('train_dataloader.dataset.translated needs data_root in train_dataloader.dataset.source, '
                              'which its own data_root takes the place of, and data_prefix relative to it')
         if any(not is_local(leaf.get('data_root') or '', leaf.get('backend_args')) for leaf in leaf_configs(config)):
-            raise ValueError('train_dataloader.dataset.translated is read from the disk, but its source has backend_args='
-                             f'{config.get("backend_args")}: copy the source to the disk and remove backend_args')
+            raise ValueError('train_dataloader.dataset.translated is read from the disk, but its source has '
+                             f'backend_args={config.get("backend_args")}: copy the source to the disk and remove backend_args')
         records = Path(data_root, RECORDS)
         if records.is_dir() and not (records / 'images.json').is_file():
             raise ValueError(f'{data_root} is a translation that was stopped: run tools/translate_dataset.py once more '

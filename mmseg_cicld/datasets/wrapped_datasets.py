@@ -56,7 +56,7 @@ def ignore_index_of(dataset: Dataset) -> int:
     """
     found = sorted({getattr(part, 'ignore_index', IGNORE_INDEX) for part in parts(dataset)})
     if len(found) > 1:
-        raise ValueError(f'the datasets that are joined have different ignore_index: {found}. Give all of them the same')
+        raise ValueError(f'the datasets that are joined have different ignore_index: {found}. Give all the same')
     return found[0]
 
 

@@ -171,8 +171,8 @@ def _compare(segmentor: nn.Module, before: SourceImage, after: SourceImage, work
 
 def _target_files(config: dict) -> list[str]:
     if not is_local(config.get('data_root') or '', config.get('backend_args')):
-        raise TranslationError(f'report.target.backend_args={config.get("backend_args")}: target images are read from the '
-                               'disk. Copy them there and remove report.target.backend_args')
+        raise TranslationError(f'report.target.backend_args={config.get("backend_args")}: target images are read '
+                               'from the disk. Copy them there and remove report.target.backend_args')
     try:
         dataset = build_without_pipeline({key: value for key, value in config.items() if key != 'pipeline'}, 'target')
     except ValueError as error:

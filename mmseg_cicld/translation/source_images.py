@@ -68,8 +68,8 @@ class SourceImages:
             raise TranslationError('source has no data_root: the translated dataset is the same config with another '
                                    'data_root, so set source.data_root and give data_prefix relative to it')
         if not is_local(self.root, config.get('backend_args')):
-            raise TranslationError(f'source.backend_args={config.get("backend_args")}: a translation reads and links files '
-                                   'of the disk. Copy the source there and remove source.backend_args')
+            raise TranslationError(f'source.backend_args={config.get("backend_args")}: a translation reads and links '
+                                   'files of the disk. Copy the source there and remove source.backend_args')
         self.dataset = self.dataset_at(self.root)
         self.classes = tuple(self.dataset.metainfo.get('classes') or ())
         self.palette = self.dataset.metainfo.get('palette') or ()

@@ -31,8 +31,8 @@ class LoadImageStrictly(BaseTransform):
         if color_type not in COLOR_TYPES:
             raise ValueError(f'color_type={color_type!r} of LoadImageStrictly: allowed are {", ".join(COLOR_TYPES)}')
         if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
-            raise ValueError(f'value_range={value_range} of LoadImageStrictly: give the numbers of black and white, the '
-                             'first below the second')
+            raise ValueError(f'value_range={value_range} of LoadImageStrictly: give the numbers of black and white, '
+                             'the first below the second')
         self.color_type, self.value_range, self.backend_args = color_type, value_range, backend_args
 
     def transform(self, results: dict) -> dict:

@@ -1,6 +1,7 @@
 """What the heads of image files say and decoders pass over: pages, bands that are no colours, numbers of few bits."""
 import io
 
+from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 PNG, JPEG, TIFF = b'\x89PNG', b'\xff\xd8\xff', (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
@@ -9,7 +10,7 @@ _MAX_PAGES = 1000  # of a damaged file whose pages point at each other
 _PNG_BITS, _PNG_COLOUR_TYPE, _PNG_GREY = 24, 25, 0
 # Tags of TIFF 6.0, and values of them.
 _SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _BANDS, _EXTRA_BANDS, _NUMBER_FORMAT = _TAGS = 254, 258, 262, 277, 338, 339
-_PREVIEW_OR_MASK, _WHITE_IS_ZERO, _GREY, _ALPHA, _FLOAT = 1 | 4, 0, (0, 1), (1, 2), 3
+_PREVIEW_OR_MASK, _WHITE_IS_ZERO, _GREY, _PALETTE, _ALPHA, _FLOAT = 1 | 4, 0, (0, 1), 3, (1, 2), 3
 
 
 def is_lossy(data: bytes) -> bool:
@@ -22,7 +23,15 @@ def has_pages(data: bytes) -> bool:
     if data.startswith(TIFF):
         return sum(not page.get(_SUBFILE_TYPE, (0,))[0] & _PREVIEW_OR_MASK for page in tiff_pages(data)) > 1
     return (data.startswith(PNG) and b'acTL' in data[:_HEAD] or data[8:12] == b'WEBP' and b'ANIM' in data[:_HEAD]
-            or data.startswith(b'GIF') and data.count(b'\x21\xf9\x04') > 1)
+            or data.startswith(b'GIF') and _moves(data))
+
+
+def _moves(gif: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(gif)) as image:
+            return image.is_animated
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False  # what is damaged, the decoder says
 
 
 def small_grey_bits(data: bytes) -> int | None:
@@ -57,6 +66,11 @@ def bands_without_colour(data: bytes) -> int | None:
     known = 1 if page.get(_PHOTOMETRIC, (None,))[0] in _GREY else 4
     known += sum(kind in _ALPHA for kind in page.get(_EXTRA_BANDS, ())) if known == 1 else 0
     return bands if bands > known else None
+
+
+def is_palette_tiff(data: bytes) -> bool:
+    """Whether a file is a TIFF whose numbers are places in a palette."""
+    return data.startswith(TIFF) and tiff_pages(data)[0].get(_PHOTOMETRIC, (None,))[0] == _PALETTE
 
 
 def tiff_pages(data: bytes) -> list[dict[int, tuple]]:

@@ -6,8 +6,8 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from .file_formats import (JPEG, PNG, TIFF, bands_without_colour, has_pages, is_deep_tiff, is_lossy, is_white_zero,
-                           small_grey_bits)
+from .file_formats import (JPEG, PNG, TIFF, bands_without_colour, has_pages, is_deep_tiff, is_lossy, is_palette_tiff,
+                           is_white_zero, small_grey_bits)
 
 END_MARKS = {PNG: b'IEND', JPEG: b'\xff\xd9'}  # first bytes of the format -> last bytes
 TAIL = 1024
@@ -123,8 +123,7 @@ def read_label_and_mode(path: str, backend_args: dict | None = None) -> tuple[np
         raise DataFileError(f'label {path} is a file whose decoding changes class ids (JPEG, lossy WebP, or TIFF with '
                             '0 as white): save class ids as an 8-bit PNG')
     try:
-        with _opened(data) as image:
-            label, mode = np.array(image), image.mode
+        label, mode = _decoded_label(data)
     except DAMAGED as error:
         raise DataFileError(f'label {path} is damaged or no image ({error}): copy or download it again, or remove '
                             'the file and its image') from error
@@ -157,11 +156,25 @@ def _decoded(path: str, data: bytes, color_type: str) -> np.ndarray:
         raise DataFileError(f'{path} is damaged or no image ({len(data)} bytes): copy or download it again, or '
                             'remove the file and its label')
     if is_deep_tiff(data) and color_type == 'color' and image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        return np.repeat(image[..., None], 3, axis=2)
     if is_deep_tiff(data) and color_type == 'grayscale' and image.ndim == 3:
         raise DataFileError(f"image {path} has {image.shape[2]} channels of {image.dtype}: color_type='grayscale' is "
                             'for files with one')
     return image[..., :3] if color_type == 'color' else image
+
+
+def _decoded_label(data: bytes) -> tuple[np.ndarray, str]:
+    try:
+        with _opened(data) as image:
+            return np.array(image), image.mode
+    except Image.DecompressionBombError:
+        # OpenCV reads larger files, and gives the numbers of those that have no palette.
+        if not data.startswith(TIFF) or is_palette_tiff(data) or small_grey_bits(data):
+            raise
+        label = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if label is None:
+            raise
+        return label, 'L'
 
 
 def _as_class_ids(path: str, label: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ import numpy as np
 from mmengine import fileio
 from torch.utils.data import Dataset
 
-from .wrapped_datasets import is_local, original, parts, storage_of
+from ..ignore_index import IGNORE_INDEX
+from .wrapped_datasets import ignore_index_of, is_local, original, parts, storage_of
 
 STATS_FILE = 'sample_class_stats.json'
 
@@ -170,7 +171,9 @@ def _stats_command(dataset: Dataset, stats: str | None) -> str:
     held, first = parts(dataset), parts(dataset)[0]
     folder = (getattr(first, 'data_prefix', None) or {}).get('seg_map_path') or 'LABEL_FOLDER'
     path = stats or _default_path(dataset)
-    if len(held) > 1 or not is_local(folder, storage_of(dataset)):
+    as_stored = not getattr(first, 'reduce_zero_label', False) and not getattr(first, 'label_map', None) and (
+        ignore_index_of(dataset) == IGNORE_INDEX)
+    if len(held) > 1 or not as_stored or not is_local(folder, storage_of(dataset)):
         where = '' if is_local(path, None if stats else storage_of(dataset)) else (
             ' --out FOLDER, and set rare_class_sampling.stats to the file in it')
         return f'{program} CONFIG{where}'

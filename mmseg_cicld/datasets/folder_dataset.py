@@ -19,8 +19,8 @@ class FolderDataset(BaseSegDataset):
     in place of the image's suffix, in small or capital letters. A label image holds one class id a pixel (0 for the
     first class), 255 = ignore.
 
-    The classes come from one place: ``metainfo=dict(classes=[...])``, or ``metainfo=dict(classes='FILE')``, or
-    ``classes.txt`` / ``classes.json`` in ``data_root``. A text file has one name a line, a JSON file a list of
+    The classes come from one place: ``metainfo=dict(classes=[...])``, or ``metainfo=dict(classes='FILE')`` (on the
+    disk), or ``classes.txt`` / ``classes.json`` in ``data_root``. A text file has one name a line, a JSON file a list of
     names or ``{"classes": [names], "palette": [[r, g, b], ...]}``. ``num_classes`` of the heads follows from it.
 
     Args:
@@ -112,16 +112,15 @@ def read_classes(metainfo: dict | None, data_root: str, backend_args: dict | Non
         return metainfo if path is None else metainfo | _read_class_file(path, backend_args)
     if isinstance(metainfo['classes'], str):
         path = metainfo.pop('classes')
-        return metainfo | _read_class_file(path, backend_args)
+        return metainfo | _read_class_file(path, None)
     _check_names(metainfo['classes'], 'metainfo.classes')
     return metainfo
 
 
 def _read_class_file(path: str, backend_args: dict | None) -> dict:
     if not fileio.isfile(path, backend_args=backend_args):
-        storage = '' if backend_args is None else f' in the storage of backend_args={backend_args}'
-        raise ValueError(f'metainfo.classes={path!r} does not exist{storage}: give a list of names, or a text file '
-                         'with one name a line')
+        raise ValueError(f'metainfo.classes={path!r} does not exist: give a list of names, or a text file with one '
+                         'name a line')
     text = fileio.get_text(path, encoding='utf-8-sig', backend_args=backend_args)
     if not path.endswith('.json'):
         content = {'classes': [line.strip() for line in text.splitlines() if line.strip()]}

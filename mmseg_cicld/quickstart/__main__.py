@@ -1,10 +1,11 @@
 """Command line of the quick start."""
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
+from ..progress import Progress
 from .options import OptionsChanged, QuickstartOptions, claim_folder
-from .progress import Progress
 from .stages import run_quickstart
 
 
@@ -33,7 +34,9 @@ def main() -> None:
     options = parse_args()
     try:
         claim_folder(options)
-        result = run_quickstart(options, Progress(sys.stdout))
+        # What libraries print goes elsewhere, so both are bound to the stream of now.
+        with Progress(partial(print, file=sys.stdout, flush=True), sys.stdout, 'whole quick start') as progress:
+            result = run_quickstart(options, progress)
     except OptionsChanged as error:
         sys.exit(f'quickstart: {error}')
     except (SystemExit, KeyboardInterrupt):

@@ -11,11 +11,11 @@ from ..datasets.class_statistics import count_files, label_files, write_statisti
 from ..datasets.label_audit import build_without_pipeline
 from ..datasets.rare_class_sampling import STATS_FILE
 from ..datasets.street_set import StreetCounts, render_street_set
+from ..progress import Progress
 from .evaluation import Scores, evaluate
 from .files import read_json, write_json
 from .options import OptionsChanged, QuickstartOptions
 from .pictures import prediction_rows, step_rows
-from .progress import Progress
 from .reporting import REPORT, SUMMARY, summarise, write_quickstart_report
 from .training import LAST_STEP, quickstart_config, recorded_seconds, set_iterations, train
 

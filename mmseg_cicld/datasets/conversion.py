@@ -12,7 +12,8 @@ from mmseg.datasets import CityscapesDataset
 from PIL import Image, ImageDraw
 
 from ..atomic_files import replacing
-from .cityscapes_ids import CITYSCAPES_TABLE, IGNORE, SYNTHIA_TABLE
+from ..ignore_index import IGNORE_INDEX
+from .cityscapes_ids import CITYSCAPES_TABLE, SYNTHIA_TABLE
 from .class_statistics import count_pixels, run_parallel
 from .file_reading import DataFileError, read_label
 from .file_writing import write_png
@@ -103,7 +104,7 @@ def read_cityscapes_polygons(path: str) -> np.ndarray:
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
-        image = Image.new('L', (content['imgWidth'], content['imgHeight']), IGNORE)
+        image = Image.new('L', (content['imgWidth'], content['imgHeight']), IGNORE_INDEX)
         draw = ImageDraw.Draw(image)
         for entry in content['objects']:
             train_id = None if entry.get('deleted') else _polygon_train_id(entry['label'])
@@ -123,7 +124,7 @@ def _polygon_train_id(name: str) -> int | None:
         return None
     if name != 'polegroup' and single in classes:
         return classes.index(single)
-    return IGNORE
+    return IGNORE_INDEX
 
 
 def gather_files(pairs: Sequence[tuple[str, str]], nproc: int) -> None:

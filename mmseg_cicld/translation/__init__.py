@@ -1,4 +1,5 @@
 """Translation of labelled source images to the look of the target, by diffusion (SGG and PTL, Peng et al., 2023)."""
+from ..settings import build_settings
 from .dataset_translation import translate_dataset
 from .errors import TranslationError
 from .guidance import SemanticGuidance
@@ -7,7 +8,6 @@ from .image_diffusion import ImageDiffusion
 from .reverse_steps import TranslationSettings
 from .sampling import image_grid, sample_images
 from .segmentation_guide import SegmentationGuide
-from .settings import build_settings
 from .target_diffusion import TargetDiffusion
 from .translator import Translator
 

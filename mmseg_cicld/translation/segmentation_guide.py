@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ignore_index import IGNORE_INDEX
 from ..models.segmentor_protocol import TrainableSegmentor
-from .guidance import IGNORE_INDEX
 
 
 class SegmentationGuide(nn.Module):

@@ -17,7 +17,6 @@ from mmseg_cicld.datasets.file_reading import read_image, read_label
 from mmseg_cicld.engine import CheckpointError
 from mmseg_cicld.engine.folder_lock import locked_folder
 from mmseg_cicld.translation import TranslationError, translate_dataset
-from mmseg_cicld.translation.progress import Progress
 
 
 def translate(config: dict, output: Path) -> Path:
@@ -312,17 +311,6 @@ def test_everything_dropped_is_an_error(tmp_path):
         segmentor=write_segmentor(tmp_path / 'judge', order=(1, 2, 0)), image_agreement=1.))
     with pytest.raises(TranslationError, match='dropped every image: lower quality_filter.image_agreement'):
         translate(config, tmp_path / 'out')
-
-
-def test_progress_tells_speed_and_time_left():
-    seconds, lines = [0.0], []
-    progress = Progress(100, 'translated', lines.append, clock=lambda: seconds[0])
-    for _ in range(5):
-        seconds[0] += 4
-        progress.add(20)
-    assert lines == ['translated: 60 of 100 images, 5 images/s, about 0:00:08 left',
-                     'translated: 100 of 100 images, 5 images/s, finished in 0:00:20']
-    assert progress.images_per_second == 5
 
 
 def test_source_is_any_dataset_of_mmseg(tmp_path):

@@ -18,12 +18,11 @@ from mmseg.utils import register_all_modules
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import DrawKey, UDADataset
+from mmseg_cicld.ignore_index import IGNORE_INDEX
 from mmseg_cicld.random_streams import KeyedStreams
 from mmseg_cicld.uda.mixing import NUM_IDS, choose_classes, class_mix, mix_masks, present_ids
 from mmseg_cicld.uda.strong_augmentation import StrongAugmentation
 from mmseg_cicld.visualization import compose_panel, step_tiles
-
-IGNORE = 255
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -70,7 +69,7 @@ def add_mix(parts: dict[str, torch.Tensor], streams: KeyedStreams, iteration: in
     scores_BK = torch.from_numpy(np.stack([uniform('classes', index, size=NUM_IDS) for index in indices]))
     mask_BHW = mix_masks(labels_BHW, choose_classes(present_ids(labels_BHW), scores_BK))
     mixed = class_mix(mask_BHW, (parts['source_image'].float(), labels_BHW),
-                      (parts['target_image'].float(), torch.full_like(labels_BHW, IGNORE),
+                      (parts['target_image'].float(), torch.full_like(labels_BHW, IGNORE_INDEX),
                         torch.zeros(labels_BHW.shape)))
     # Augmentation commutes with the network's normalisation, so it may work on 8-bit values.
     images = augmentation(mixed.images_BCHW, (torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)), uniform, indices)

@@ -10,9 +10,11 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmseg_cicld.command_line import one_line_errors, read_config
-from mmseg_cicld.datasets.class_statistics import count_files, refuse_unknown_ids, write_statistics
+from mmseg_cicld.datasets.class_statistics import count_files, label_files, refuse_unknown_ids, write_statistics
 from mmseg_cicld.datasets.conversion import find_files
 from mmseg_cicld.datasets.label_audit import build_without_pipeline
+from mmseg_cicld.datasets.wrapped_datasets import is_local, parts, storage_of
+from mmseg_cicld.ignore_index import IGNORE_INDEX
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,10 +40,11 @@ def labels_of_config(args: argparse.Namespace) -> tuple[list[dict], int, str]:
     init_default_scope('mmseg')
     train = args.config.train_dataloader.dataset
     dataset = build_without_pipeline(train.get('source') or train, 'source')
-    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    if any(info.get('seg_map_path') is None for info in infos):
-        raise ValueError(f'{args.config.filename} has no labels for its training data: set data_prefix.seg_map_path')
-    return infos, len(dataset.metainfo.get('classes') or ()), getattr(dataset, 'data_root', '') or '.'
+    infos, folder = label_files(dataset), getattr(parts(dataset)[0], 'data_root', '') or '.'
+    if args.out is None and not is_local(folder, storage_of(dataset)):
+        raise ValueError(f'data_root={folder!r} is no folder of the disk: give --out FOLDER, and set '
+                         'rare_class_sampling.stats of the config to the file that is written there')
+    return infos, len(dataset.metainfo.get('classes') or ()), folder
 
 
 def main() -> None:
@@ -54,7 +57,7 @@ def main() -> None:
             infos = [dict(seg_map_path=path) for path in find_files(args.labels, args.suffix)]
             num_classes, folder = 255, args.labels
         entries = count_files(infos, args.nproc)
-        refuse_unknown_ids(entries, num_classes)
+        refuse_unknown_ids(entries, num_classes, infos[0].get('ignore_index', IGNORE_INDEX))
         write_statistics(entries, args.out or folder)
     print(f'statistics of {len(entries)} labels are in {os.path.join(args.out or folder, "sample_class_stats.json")}')
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ...random_streams import KeyedStreams
+from ...settings import build_settings
 from ..diffusion.denoiser import Denoiser, check_condition
 from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
@@ -25,7 +26,7 @@ from ..diffusion.diffusers_schedulers import build_scheduler
 from ..head_losses import pixel_losses
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
-from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings, one_of
+from .latent_diffusion_settings import InferenceSettings, TrainingSettings, one_of
 
 
 class LatentEstimate(NamedTuple):
@@ -86,8 +87,8 @@ class LatentDiffusionHead(BaseDecodeHead):
         super().__init__(in_channels=list(in_channels), channels=decoder.widths[-1], norm_cfg=norm_cfg, act_cfg=act_cfg,
                          **{**kwargs, 'input_transform': 'multiple_select'})
         self.latent_channels, self.decoder = latent, decoder
-        self.inference = build_settings(InferenceSettings, inference, 'inference')
-        self.training_settings = build_settings(TrainingSettings, training, 'training')
+        self.inference = build_settings(InferenceSettings, inference, 'decode_head.inference')
+        self.training_settings = build_settings(TrainingSettings, training, 'decode_head.training')
         self.diffused, self.for_training = diffused, for_training
         self.denoiser: Denoiser | None = None
         self.mask_encoder = None

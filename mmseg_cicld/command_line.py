@@ -14,7 +14,7 @@ from .engine import CheckpointError
 from .finite_losses import NonFiniteLossError
 from .migration import OldConfigError
 from .models.verified_pretrained import PretrainedWeightsError
-from .translation import TranslationError
+from .translation.errors import TranslationError
 
 EXPECTED_ERRORS = (CheckpointError, DataFileError, NonFiniteLossError, OldConfigError, PretrainedWeightsError,
                    TranslationError)

@@ -25,7 +25,7 @@ from .image_diffusion import ImageDiffusion
 SIZE_REMEDY = 'change model.image_size and the RandomCrop of train_dataloader.dataset.target.pipeline'
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)  # in place of the builder of on_demand.py
 class TargetDiffusion(BaseModel):
     """Learns to denoise images of one domain, and keeps an average of the denoiser's weights, which is the result.
 

@@ -2,13 +2,14 @@
 
 Shape suffixes: B images, C channels, h and w size of the latent, H and W size of a label map, M condition tokens.
 """
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from diffusers import SchedulerMixin
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -24,6 +25,9 @@ from ..diffusion.diffusers_schedulers import build_scheduler
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings, one_of
+
+if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
+    from diffusers import SchedulerMixin
 
 
 class LatentEstimate(NamedTuple):

@@ -31,7 +31,7 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
     write_atomically(path, lambda stream: _save(plain, stream))
 
 
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file under another name in the same folder, syncs it to the disk, and then gives it its name.
 
     Args:
@@ -102,7 +102,7 @@ def _plain_mapping(value: Mapping, where: str) -> dict:
         return items
     # The state dict of a module carries the versions of its layers beside the tensors.
     state = OrderedDict(items)
-    state._metadata = value._metadata
+    state._metadata = value._metadata  # type: ignore[attr-defined]
     return state
 
 

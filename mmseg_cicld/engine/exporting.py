@@ -3,7 +3,6 @@ import copy
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from safetensors.torch import save_file

@@ -4,7 +4,7 @@ import itertools
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mmengine
@@ -138,7 +138,7 @@ class AdaptationRunner(Runner):
         self.resume(found[0])
 
     def load_checkpoint(self, filename: str, map_location: str = 'cpu', strict: bool = False,
-                        revise_keys: list[tuple[str, str]] = [(r'^module\.', '')]) -> dict:
+                        revise_keys: Sequence[tuple[str, str]] = ((r'^module\.', ''), )) -> dict:
         """Loads weights only.
 
         For training, weights may be missing and counters start at zero; for evaluation every weight has to be there.
@@ -268,7 +268,7 @@ class AdaptationRunner(Runner):
         self.logger.info(f'compile: {count} modules, each is compiled when it is first used, which takes minutes')
 
 
-def _renamed(checkpoint: dict, revise_keys: list[tuple[str, str]]) -> OrderedDict:
+def _renamed(checkpoint: dict, revise_keys: Sequence[tuple[str, str]]) -> OrderedDict:
     state = checkpoint.get('state_dict', checkpoint)
     renamed = OrderedDict(state)
     for pattern, replacement in revise_keys:

@@ -6,8 +6,8 @@ networks do without it.
 from .autoencoder import AutoencoderPretraining
 from .backbones import AutoencoderEncoder, FusedMixVisionTransformer
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
-from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation, MixedDegradation,
-                        NoiseDegradation)
+from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation,
+                        MixedDegradation, NoiseDegradation)
 from .losses import DegradationConsistencyLoss, DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
 from .necks import InterCoderNeck, SegFormerAdapter
 from .segmentors import HRDAEncoderDecoder

@@ -3,6 +3,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_json(path: Path, content: object) -> None:
@@ -12,7 +13,7 @@ def write_json(path: Path, content: object) -> None:
     os.replace(temporary, path)
 
 
-def read_json(path: Path, default: object) -> object:
+def read_json(path: Path, default: Any) -> Any:
     """Reads JSON, or gives ``default`` if there is no such file."""
     return json.loads(path.read_text()) if path.is_file() else default
 

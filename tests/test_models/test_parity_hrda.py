@@ -9,13 +9,13 @@ import torch
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from numpy.testing import assert_allclose
-
-from mmseg_cicld.models.crop_box import CropBox
-from mmseg_cicld.uda.segmentor_contract import predict_logits, train_forward
 from parity_fixtures import Fixture, segmentor_config
 from parity_rules import checksum, fill_model, image, ours_to_reference, stats
 from parity_tolerances import tolerances
 from pass_through import PassThrough
+
+from mmseg_cicld.models.crop_box import CropBox
+from mmseg_cicld.uda.segmentor_contract import predict_logits, train_forward
 
 TAGS = ['daf', 'alt', 'dlv2']
 BOXES = [('daf', 0), ('daf', 1), ('alt', 0), ('dlv2', 0)]

@@ -8,11 +8,11 @@ import copy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-
-from mmseg_cicld.models.crop_box import CropBox
 from parity_case import OBJECTIVES, Case, published
 from parity_rules import checksum, ours_to_reference, stats
 from parity_tolerances import tolerances
+
+from mmseg_cicld.models.crop_box import CropBox
 
 CASES = ['B1_daformer', 'B2_daformer_t150', 'B3_daformer_aug', 'D1_hrda_mic', 'D2_daformer_mic_separate',
          'D3_hrda_mic_ownteacher', 'E_deeplabv2']

@@ -11,7 +11,7 @@ from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present
 from mmseg_cicld.uda.objectives.entropy_minimisation import normalised_entropy
 from mmseg_cicld.uda.objectives.source import FeatureDistance, downscale_labels
 from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
-from mmseg_cicld.uda.strong_augmentation import (StrongAugmentation, adjust_hue, gaussian_blur, hsv_to_rgb, rgb_to_hsv)
+from mmseg_cicld.uda.strong_augmentation import StrongAugmentation, adjust_hue, gaussian_blur, hsv_to_rgb, rgb_to_hsv
 
 LABELS = st.lists(st.sampled_from([0, 1, 7, 18, 255]), min_size=16, max_size=16)
 

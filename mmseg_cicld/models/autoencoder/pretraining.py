@@ -97,7 +97,7 @@ class AutoencoderPretraining(BaseModel):
         self.iteration.add_(1)
         return log
 
-    def forward(self, inputs: Tensor, data_samples: Sequence[int] | None = None,
+    def forward(self, inputs: Tensor, data_samples: Sequence[int] = (),
                 mode: str = 'tensor') -> dict[str, Tensor] | Tensor:
         """Reconstructs images from the mean of their latents, or computes the losses.
 

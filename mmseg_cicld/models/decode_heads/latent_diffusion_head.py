@@ -18,10 +18,10 @@ from torch.func import functional_call
 
 from ...random_streams import KeyedStreams
 from ..diffusion.denoiser import Denoiser, check_condition
+from ..diffusion.diffusers_schedulers import build_scheduler
 from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
-from ..diffusion.diffusers_schedulers import build_scheduler
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings, one_of

@@ -59,4 +59,4 @@ def _fits(name: str) -> bool:
 
 
 def _arguments(kind: type) -> set[str]:
-    return set(inspect.signature(kind.__init__).parameters) - {'self', 'args', 'kwargs'}
+    return set(inspect.signature(kind).parameters) - {'args', 'kwargs'}

@@ -8,15 +8,15 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from parity_fixtures import ROOT, Fixture, segmentor_config
+from parity_rules import checksum, fill_model, image, ours_to_reference
+from pass_through import PassThrough
 from torch import Tensor, nn
 
 from mmseg_cicld.random_streams import KeyedStreams
 from mmseg_cicld.uda.mixing import NUM_IDS
 from mmseg_cicld.uda.step_context import StepContext
 from mmseg_cicld.uda.strong_augmentation import SIGMA_RANGE
-from parity_fixtures import ROOT, Fixture, segmentor_config
-from parity_rules import checksum, fill_model, image, ours_to_reference
-from pass_through import PassThrough
 
 BASE_RATE = 6e-5
 CROP_GRID = 8

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmengine import fileio
@@ -73,7 +74,7 @@ class RareClassSampling:
                              f'{min(best.values())} (3000 suits images of about 2000x1000 pixels)')
 
     @classmethod
-    def of_dataset(cls, dataset: Dataset, stats: str | None = None, **settings: float) -> 'RareClassSampling':
+    def of_dataset(cls, dataset: Dataset, stats: str | None = None, **settings: Any) -> 'RareClassSampling':
         """Reads the statistics of a dataset, made by ``tools/dataset_converters/rare_class_stats.py``.
 
         Args:
@@ -132,7 +133,7 @@ def match_files(wanted: Sequence[str], labels: Sequence[str]) -> list[int | None
     for path in map(_parts, wanted):
         found = by_name.get(path[-1], [])
         shared = sorted(((_common_end(path, parts[i]), i) for i in found), reverse=True)
-        unique = len(shared) == 1 or len(shared) > 1 and shared[0][0] > shared[1][0]
+        unique = len(shared) == 1 or (len(shared) > 1 and shared[0][0] > shared[1][0])
         matches.append(shared[0][1] if unique else None)
     return matches
 

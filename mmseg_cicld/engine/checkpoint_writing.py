@@ -92,7 +92,7 @@ def _plain_mapping(value: Mapping, where: str) -> dict:
         return items
     # The state dict of a module carries the versions of its layers beside the tensors.
     state = OrderedDict(items)
-    state._metadata = value._metadata
+    state._metadata = value._metadata  # type: ignore[attr-defined]
     return state
 
 

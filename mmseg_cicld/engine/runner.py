@@ -2,7 +2,7 @@
 import copy
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mmengine
@@ -182,7 +182,7 @@ class AdaptationRunner(Runner):
             self.load_checkpoint(load_from)
 
     def load_checkpoint(self, filename: str, map_location: str = 'cpu', strict: bool = False,
-                        revise_keys: list[tuple[str, str]] = [(r'^module\.', '')]) -> dict:
+                        revise_keys: Sequence[tuple[str, str]] = ((r'^module\.', ''), )) -> dict:
         """Loads weights only.
 
         For training, weights may be missing and counters start at zero, and weights of a bare segmentor become those of

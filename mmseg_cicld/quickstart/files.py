@@ -2,6 +2,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from ..atomic_files import replacing
 
@@ -12,7 +13,7 @@ def write_json(path: Path, content: object) -> None:
         temporary.write_text(json.dumps(_without_nan(content), indent=2, allow_nan=False) + '\n')
 
 
-def read_json(path: Path, default: object) -> object:
+def read_json(path: Path, default: Any) -> Any:
     """Reads JSON, or gives ``default`` if there is no such file."""
     return json.loads(path.read_text()) if path.is_file() else default
 

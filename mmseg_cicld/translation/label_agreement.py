@@ -117,7 +117,7 @@ class Agreement:
     @property
     def pixel_accuracy(self) -> float:
         """Share of labelled pixels that are predicted as labelled; NaN without pixels."""
-        return _share(np.trace(self.confusion_CC), self.confusion_CC.sum())
+        return float(_share(np.trace(self.confusion_CC), self.confusion_CC.sum()))
 
     @property
     def class_iou(self) -> np.ndarray:

@@ -38,7 +38,7 @@ class FilterThresholds:
             raise TranslationError('quality_filter has no threshold: give pixel_confidence, region_agreement or '
                                    'image_agreement, or set quality_filter=None')
         wrong = {name: value for name, value in given.items()
-                 if not 0 <= value <= 1 or value == 0 and name != 'pixel_confidence'}
+                 if not 0 <= value <= 1 or (value == 0 and name != 'pixel_confidence')}
         if wrong:
             raise TranslationError(f'quality_filter has {wrong}: pixel_confidence lies in [0, 1], region_agreement and '
                                    'image_agreement in (0, 1]')

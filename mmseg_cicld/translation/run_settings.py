@@ -142,7 +142,7 @@ def _without(entry: dict | None, key: str) -> dict | None:
     return None if entry is None else {name: value for name, value in entry.items() if name != key}
 
 
-def _built(kind: type, key: str, entry: dict | None) -> object | None:
+def _built(kind: type[Settings], key: str, entry: dict | None) -> Settings | None:
     try:
         return None if entry is None else build_settings(kind, entry, key)
     except TypeError as error:  # an argument is missing

@@ -26,7 +26,7 @@ from .image_diffusion import ImageDiffusion
 SIZE_REMEDY = 'change model.image_size and the RandomCrop of train_dataloader.dataset.target.pipeline'
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)  # in place of the builder of on_demand.py
 class TargetDiffusion(BaseModel):
     """Learns to denoise images of one domain, and keeps an average of the denoiser's weights, which is the result.
 
@@ -59,7 +59,8 @@ class TargetDiffusion(BaseModel):
         self.unet = _build_unet(unet, 3 if coder is None else coder.config.latent_channels)
         average = copy.deepcopy(self.unet).requires_grad_(False)
         self.diffusion = ImageDiffusion(average, dict(scheduler.config, _class_name=type(scheduler).__name__), coder)
-        self.diffusion.check_size(*self.image_size, remedy=SIZE_REMEDY)
+        height, width = self.image_size
+        self.diffusion.check_size(height, width, remedy=SIZE_REMEDY)
         for network in (self.unet, average):
             network.register_to_config(sample_size=tuple(side // self.diffusion.stride for side in self.image_size))
         self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))

@@ -114,10 +114,10 @@ class ClassMixEMA(BaseModel):
 
     def forward(self, inputs: Tensor | StepContext, data_samples: list | tuple[int, int] | None = None,
                 mode: str = 'tensor') -> Tensor | list | dict[str, Tensor]:
-        """Predicts with the evaluated network (mmseg's modes), or runs a pass; ``data_samples`` are the numbers of its
-        objective and of the pass.
+        """Predicts with the evaluated network (mmseg's modes), or runs a pass of an objective.
 
-        The mode ``'objective'`` exists so that every forward of a step can go through a DDP module.
+        The mode ``'objective'`` exists so that every forward of a step can go through a DDP module; ``data_samples``
+        are then the numbers of its objective and of the pass.
         """
         if mode == 'objective':
             index, part = data_samples

@@ -1,7 +1,8 @@
 """Two-scale segmentors against numbers recorded from the published HRDA implementation.
 
 The tag ``daf`` is the published network with a small encoder, ``alt`` has one attention map and a context loss,
-``dlv2`` is built on DeepLabV2. Every measurement starts from the same weights. float64 is the sharp comparison.
+``dlv2`` is built on DeepLabV2. Every measurement starts from the same weights. float64 is the sharp comparison
+and runs with ``-m float64`` alone, see CONTRIBUTING.md.
 """
 import numpy as np
 import pytest
@@ -9,19 +10,19 @@ import torch
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from numpy.testing import assert_allclose
-
-from mmseg_cicld.models.crop_box import CropBox
 from parity_fixtures import Fixture, segmentor_config
 from parity_rules import checksum, fill_model, image, ours_to_reference, stats
 from parity_tolerances import tolerances
 from pass_through import PassThrough
 from training_forward import predict_logits, train_forward
 
+from mmseg_cicld.models.crop_box import CropBox
+
 TAGS = ['daf', 'alt', 'dlv2']
 BOXES = [('daf', 0), ('daf', 1), ('alt', 0), ('dlv2', 0)]
 
 
-@pytest.fixture(scope='module', params=['f64', 'f32'])
+@pytest.fixture(scope='module', params=[pytest.param('f64', marks=pytest.mark.float64), 'f32'])
 def fixture(request):
     return Fixture('C_hrda', request.param)
 

@@ -180,7 +180,7 @@ def _reached(segmentor, batch, options: dict) -> set[str]:
              if parameter.grad is not None and bool((parameter.grad != 0).any())]
     return {part for name in names for part in name.split('.')
             if part in ('decode_head', 'reconstruction_head', 'modulation', 'encoder')
-            or part == 'backbone' and name.startswith('student.')}
+            or (part == 'backbone' and name.startswith('student.'))}
 
 
 def test_graph_of_a_domain_is_freed_before_the_next(segmentor, batch):

@@ -10,11 +10,11 @@ from mmengine.optim import OptimWrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-
-from mmseg_cicld.uda.objectives.output_adversarial import build_discriminator
 from parity_rules import checksum, fill, fill_model, image, ours_to_reference, stats
 from parity_tolerances import tolerances
 from pass_through import PassThrough
+
+from mmseg_cicld.uda.objectives.output_adversarial import build_discriminator
 
 ROOT = Path(__file__).parents[2]
 OBJECTIVES = dict(adv=dict(type='OutputSpaceAdversarial', weight=0.1), ent=dict(type='EntropyMinimisation', weight=0.1))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mmseg.models.losses import CrossEntropyLoss
+from parity_rules import checksum, image, normalise
 
 from mmseg_cicld.models.crop_box import random_crop_box, sliding_windows
 from mmseg_cicld.models.label_rule import LabelRule
@@ -15,7 +16,6 @@ from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
 from mmseg_cicld.uda.strong_augmentation import (StrongAugmentation, adjust_brightness, adjust_contrast, adjust_hue,
                                                  adjust_saturation, blur_kernel_size, colour_jitter, gaussian_blur)
 from mmseg_cicld.uda.teacher import EMATeacher
-from parity_rules import checksum, image, normalise
 
 PARITY = Path(__file__).parents[1] / 'data' / 'parity'
 OPERATIONS = dict(brightness=adjust_brightness, contrast=adjust_contrast, saturation=adjust_saturation,

@@ -32,7 +32,7 @@ from mmseg_cicld.engine.evaluated_network import load_evaluated
 from mmseg_cicld.models import LatentDiffusionHead
 
 matplotlib.use('Agg')
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
 Row = dict[str, float | int | str | bool]
 

@@ -1,5 +1,6 @@
 """Draws degradations of source and target images of a config, a row for each image and degradation, level by level."""
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
@@ -49,13 +50,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def build_degradation(name: str, steps: int, schedule: str):
+def build_degradation(name: str, steps: int, schedule: str) -> Callable:
     """Builds a degradation by its name on the command line."""
     config = dict(DEGRADATIONS[name], steps=steps)
     return MODELS.build(config if name == 'blur' else dict(config, schedule=schedule))
 
 
-def degraded_row(image_1CHW: torch.Tensor, degradation, levels: list[int],
+def degraded_row(image_1CHW: torch.Tensor, degradation: Callable, levels: list[int],
                  constants: tuple[torch.Tensor, torch.Tensor]) -> dict[str, np.ndarray]:
     """Degrades a normalised image at several levels with the same seed; tiles by title for :func:`compose_panel`."""
     mean, std = constants

@@ -2,11 +2,13 @@
 
 Shape suffixes: B images, C channels, H and W height and width.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
@@ -17,6 +19,9 @@ from ...finite_losses import image_files, read_finite
 from ...random_streams import KeyedStreams
 from ...scaled_steps import update_parameters
 from .critics import PatchAdversary, PerceptualDistance, renormalised
+
+if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
+    from diffusers import AutoencoderKL
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
@@ -94,7 +99,7 @@ class AutoencoderPretraining(BaseModel):
         self.iteration.add_(1)
         return log
 
-    def forward(self, inputs: Tensor, data_samples: Sequence[int] | None = None,
+    def forward(self, inputs: Tensor, data_samples: Sequence[int] = (),
                 mode: str = 'tensor') -> dict[str, Tensor] | Tensor:
         """Reconstructs images from the mean of their latents, or computes the losses.
 
@@ -138,6 +143,7 @@ def build_autoencoder(config: dict) -> AutoencoderKL:
     Raises:
         ValueError: If ``pretrained`` stands beside other arguments, or is neither a folder nor a name that can be read.
     """
+    from diffusers import AutoencoderKL  # loads on use, see models/__init__.py
     arguments = dict(config)
     pretrained = arguments.pop('pretrained', None)
     if pretrained is None:

@@ -2,13 +2,14 @@
 
 Shape suffixes: B images, C channels, h and w size of the latent, H and W size of a label map, M condition tokens.
 """
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from diffusers import SchedulerMixin
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
@@ -19,14 +20,17 @@ from torch.func import functional_call
 from ...random_streams import KeyedStreams
 from ...settings import build_settings
 from ..diffusion.denoiser import Denoiser, check_condition
+from ..diffusion.diffusers_schedulers import build_scheduler
 from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
-from ..diffusion.diffusers_schedulers import build_scheduler
 from ..head_losses import pixel_losses
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, one_of
+
+if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
+    from diffusers import SchedulerMixin
 
 
 class LatentEstimate(NamedTuple):

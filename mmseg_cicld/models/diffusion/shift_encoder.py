@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -81,6 +80,7 @@ class TimeModulation(nn.Module):
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
+        from diffusers.models.embeddings import TimestepEmbedding, Timesteps  # loads on use, see models/__init__.py
         super().__init__()
         self.waves = Timesteps(WAVE_CHANNELS, flip_sin_to_cos=False, downscale_freq_shift=0)
         self.embedding = TimestepEmbedding(WAVE_CHANNELS, EMBEDDING_CHANNELS, act_fn='gelu')

@@ -40,7 +40,7 @@ def check_training_keys(config: Config) -> None:
     Raises:
         ValueError: If there is such a key.
     """
-    for key in config.keys():
+    for key in config:
         alike = [] if key in TRAINING_KEYS or len(key) < _SHORTEST else [
             known for known in TRAINING_KEYS if _one_slip_apart(key, known)]
         if alike:

@@ -7,8 +7,9 @@ from functools import partial
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
+from rich.progress import BarColumn
 from rich.progress import Progress as Bars
+from rich.progress import TextColumn
 
 REPORT_EVERY = 10.0
 _REDRAW_EVERY = 0.2

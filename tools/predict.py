@@ -8,7 +8,8 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-import mmseg_cicld  # noqa: F401, I001  first: mmseg.apis would ask for compiled operators of mmcv otherwise
+import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
+
 import cv2
 import numpy as np
 import torch

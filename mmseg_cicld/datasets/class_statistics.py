@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from mmengine.utils import track_progress_rich
-
 from torch.utils.data import Dataset
 
 from ..ignore_index import IGNORE_INDEX

@@ -15,15 +15,15 @@ _PREVIEW_OR_MASK, _WHITE_IS_ZERO, _GREY, _PALETTE, _ALPHA, _FLOAT = 1 | 4, 0, (0
 
 def is_lossy(data: bytes) -> bool:
     """Whether a file is a JPEG, or a WebP of the lossy kind."""
-    return data.startswith(JPEG) or data[8:12] == b'WEBP' and b'VP8 ' in data[12:_HEAD]
+    return data.startswith(JPEG) or (data[8:12] == b'WEBP' and b'VP8 ' in data[12:_HEAD])
 
 
 def has_pages(data: bytes) -> bool:
     """Whether a file holds several pictures: a TIFF with pages beside previews and masks, or an animation."""
     if data.startswith(TIFF):
         return sum(not page.get(_SUBFILE_TYPE, (0,))[0] & _PREVIEW_OR_MASK for page in tiff_pages(data)) > 1
-    return (data.startswith(PNG) and b'acTL' in data[:_HEAD] or data[8:12] == b'WEBP' and b'ANIM' in data[:_HEAD]
-            or data.startswith(b'GIF') and _moves(data))
+    return ((data.startswith(PNG) and b'acTL' in data[:_HEAD]) or (data[8:12] == b'WEBP' and b'ANIM' in data[:_HEAD])
+            or (data.startswith(b'GIF') and _moves(data)))
 
 
 def _moves(gif: bytes) -> bool:

@@ -1,6 +1,5 @@
 """Your own data: a folder of images, a folder of label images, a list of classes."""
 import json
-import os
 from collections.abc import Sequence
 
 from mmengine import fileio

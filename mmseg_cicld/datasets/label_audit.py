@@ -202,8 +202,8 @@ def build_without_pipeline(config: dict, name: str) -> Dataset:
 
 def _loading_alone(config: dict) -> dict:
     pipeline = config.get('pipeline') or ()
-    return dict(config, pipeline=[step for place, step in enumerate(pipeline) if place == 0 or isinstance(step, dict)
-                                  and step.get('type') in LABEL_LOADERS])
+    return dict(config, pipeline=[step for place, step in enumerate(pipeline) if place == 0 or (isinstance(step, dict)
+                                  and step.get('type') in LABEL_LOADERS)])
 
 
 def _channels_of_model(model: dict) -> int | None:

@@ -46,7 +46,7 @@ class SampleAudit(NamedTuple):
     bits: int | None = None
 
 
-def audit_sample(info: dict, num_classes: int, with_labels: bool, loading: Loading = Loading(),
+def audit_sample(info: dict, num_classes: int, with_labels: bool, loading: Loading | None = None,
                  ignore_index: int = IGNORE_INDEX) -> SampleAudit:
     """Looks at one image and its label.
 
@@ -54,9 +54,10 @@ def audit_sample(info: dict, num_classes: int, with_labels: bool, loading: Loadi
         info: ``get_data_info`` of its dataset.
         num_classes: Number of classes.
         with_labels: Whether the label is wanted; without, only the image is looked at.
-        loading: How its dataset reads files.
+        loading: How its dataset reads files, by default as mmseg does.
         ignore_index: Training id of pixels that are not trained on.
     """
+    loading = loading or Loading()
     findings, image, bits = _look_at_image(info['img_path'], info, loading)
     channels = None if image is None else 1 if image.ndim == 2 else image.shape[2]
     if not with_labels:

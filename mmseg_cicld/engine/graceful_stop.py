@@ -31,9 +31,9 @@ class TrainingStopped(SystemExit):
 
 @HOOKS.register_module()
 class GracefulStopHook(Hook):
-    """On SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU: saves a checkpoint and ends the training with
-    the exit code 128 + signal number.
+    """Saves a checkpoint and ends the training when a signal asks for it, with the exit code 128 + signal number.
 
+    The signals are SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU.
     An iteration that is running is finished first; under gradient accumulation, all until the next optimiser update.
     Between two iterations, so in a validation or while data are read, the checkpoint is written at once; one process
     then stops there, and several stop together after the next iteration. The same signal once more acts as it would

@@ -96,7 +96,7 @@ def _set_changed(groups: Sequence[dict], own_groups: Sequence[Mapping]) -> None:
     for group, own in zip(groups, own_groups, strict=True):
         for key in own.keys() - {'params'}:
             start = f'initial_{key}'
-            if key.startswith('initial_') or start in group and group[start] == own[start]:
+            if key.startswith('initial_') or (start in group and group[start] == own[start]):
                 continue
             group[key] = own[start] * group[key] / group[start] if group.get(start) else own[key]
             if start in group:

@@ -246,5 +246,5 @@ def _drop(root: OldPart) -> None:
         root.drop(key, _DISTRIBUTED)
     root.drop('work_dir', 'is an option of tools/train.py')
     for key in root.values:
-        if key in _INFORMATION or (key == 'name' or key.startswith('name_')) and isinstance(root.look(key), str):
+        if key in _INFORMATION or ((key == 'name' or key.startswith('name_')) and isinstance(root.look(key), str)):
             root.drop(key, 'information for people')

@@ -59,7 +59,7 @@ def check_losses(head: nn.Module, key: str) -> None:
     _check_count(head, len(losses), key)
     for position, loss in enumerate(losses):
         own_key = f'{key}.loss_decode' if len(losses) == 1 else f'{key}.loss_decode[{position}]'
-        one_channel = head.out_channels == 1 or isinstance(head, PIDHead) and position == 2
+        one_channel = head.out_channels == 1 or (isinstance(head, PIDHead) and position == 2)
         channels, classes = (1, 2) if one_channel else (head.num_classes, head.num_classes)
         _check_ignored_label(loss, head, own_key)
         _check_class_weight(loss, channels, own_key)

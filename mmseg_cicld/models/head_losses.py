@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from mmcv.ops import point_sample
-from mmseg.models.decode_heads import (DAHead, DDRHead, EncHead, IterativeDecodeHead, PIDHead, PointHead, STDCHead)
+from mmseg.models.decode_heads import DAHead, DDRHead, EncHead, IterativeDecodeHead, PIDHead, PointHead, STDCHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.point_head import calculate_uncertainty
 from mmseg.models.losses import accuracy

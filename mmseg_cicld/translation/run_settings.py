@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..settings import build_settings
+from ..settings import Settings, build_settings
 from .errors import TranslationError
 from .measurement import ReportSettings
 from .quality_filter import FilterThresholds

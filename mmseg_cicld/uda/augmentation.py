@@ -38,6 +38,7 @@ def build_augmentation(config: Mapping | None, **defaults: object) -> Augmentati
 
     Args:
         config: ``dict(type=..., ...)``, or the arguments of ``StrongAugmentation``, or None.
+        **defaults: Arguments of ``StrongAugmentation`` that the config may change.
     """
     config = dict(config or {})
     return MODELS.build(config if 'type' in config else dict(defaults, type='StrongAugmentation', **config))

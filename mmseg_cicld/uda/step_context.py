@@ -47,8 +47,10 @@ class StudentBatch(NamedTuple):
 
 
 class StudentPass(NamedTuple):
-    """A training forward that a later objective uses again: its batch, and without graph the logits of the main head
-    [B, classes, H, W] and the last feature map [B, C, h, w]."""
+    """A training forward that a later objective uses again.
+
+    Its batch, and without graph the logits of the main head [B, classes, H, W] and the last feature map [B, C, h, w].
+    """
 
     batch: StudentBatch
     logits_BCHW: Tensor

@@ -8,11 +8,11 @@ from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from training_forward import train_forward
 
 from mmseg_cicld.models.crop_box import CropBox
 from mmseg_cicld.models.segmentor_protocol import (TrainableSegmentor, TrainingOutput, View, ViewFeatures,
                                                    check_segmentor)
-from training_forward import train_forward
 
 NORM = dict(type='GN', num_groups=2)
 BACKBONE = dict(type='ResNetV1c', depth=18, stem_channels=8, base_channels=8, num_stages=4, out_indices=(0, 1, 2, 3),

@@ -8,10 +8,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
+from training_forward import train_forward
 
 from mmseg_cicld.finite_losses import NonFiniteLossError
 from mmseg_cicld.uda import ClassMixEMA, Objective
-from training_forward import train_forward
 
 SOURCE = dict(type='SourceSupervision')
 SELF_TRAINING = dict(type='ClassMixSelfTraining', threshold=0.06)

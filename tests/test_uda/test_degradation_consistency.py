@@ -9,10 +9,10 @@ from degraded_training import DEGRADED, MIX, SOURCE, VARIANTS, build, step
 from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS
+from training_forward import train_forward
 
 from mmseg_cicld.models.losses import DegradationConsistencyLoss
 from mmseg_cicld.random_streams import KeyedStreams
-from training_forward import train_forward
 
 
 def test_supervision_and_draws_of_both_domains(segmentor, batch):

@@ -9,7 +9,7 @@ import torch
 from mmseg_cicld.engine import read_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test_engine'))
-from toy_training import assert_same_run, train, train_in_children  # noqa: E402
+from toy_training import assert_same_run, train, train_in_children
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'add_a_method.md'
 CODE = re.findall(r'```python\n(.*?)```', PAGE.read_text(), flags=re.DOTALL)[0]

@@ -210,7 +210,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         return self._reverse_processes[steps, self.start]
 
     @property
-    def denoising_head(self) -> 'LatentDiffusionHead':
+    def denoising_head(self) -> LatentDiffusionHead:
         """The head that denoises latents: this one. A head that holds it gives it under the same name."""
         return self
 

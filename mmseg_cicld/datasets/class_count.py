@@ -69,7 +69,7 @@ def dataset_classes(config: dict) -> tuple[str, ...]:
 def _set_heads(cfg: Config, count: int, loader: str) -> None:
     wrong = []
     for path, head in _counting_heads(cfg['model']):
-        expected = BOUNDARY_CLASSES if head['type'] == BOUNDARY_HEAD else count
+        expected = BOUNDARY_CLASSES if head.get('type') == BOUNDARY_HEAD else count
         if head.get('num_classes') is None:
             head['num_classes'] = expected
         elif head['num_classes'] != expected:

@@ -41,10 +41,17 @@ def _registered() -> list[tuple[str, str, str]]:
     for path in sorted((ROOT / 'mmseg_cicld').rglob('*.py')):
         for part in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(part, ast.ClassDef):
-                calls = (decorator.func for decorator in part.decorator_list if isinstance(decorator, ast.Call))
-                found += [(call.value.id, part.name, path.name) for call in calls
-                          if isinstance(call, ast.Attribute) and call.attr == 'register_module']
+                calls = (decorator for decorator in part.decorator_list if isinstance(decorator, ast.Call))
+                found += [(call.func.value.id, _name(call, part), path.name) for call in calls
+                          if isinstance(call.func, ast.Attribute) and call.func.attr == 'register_module']
     return found
+
+
+def _name(call: ast.Call, part: ast.ClassDef) -> str:
+    """Returns the name that a class is registered under, the first of several."""
+    names = [ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg == 'name']
+    name = names[0] if names else part.name
+    return name if isinstance(name, str) else name[0]
 
 
 def test_importing_the_package_loads_neither_diffusers_nor_translation(tmp_path):

@@ -17,7 +17,7 @@ def load_evaluated(cfg: Config, checkpoint: str | Path | None, device: str = 'cp
         device: Where the network goes.
 
     Returns:
-        The student or teacher of :class:`ClassMixEMA`, or the segmentor itself.
+        The student or teacher of :class:`UDAWrapper`, or the segmentor itself.
 
     Raises:
         CheckpointError: If the checkpoint cannot be read.

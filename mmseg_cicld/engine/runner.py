@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..datasets.class_count import check_num_classes
 from ..datasets.label_audit import audit_train_datasets
-from ..uda.classmix_ema import COUNTERS
+from ..uda.uda_wrapper import COUNTERS
 from .acceleration import compile_segmentors
 from .checkpoint_fetching import fetch_checkpoint, safe_loading
 from .checkpoint_writing import restore_histories, write_checkpoint

@@ -48,7 +48,7 @@ class UDAVisualizationHook(Hook):
             TypeError: If the model is not trained with objectives.
         """
         if not hasattr(_bare(runner.model), 'keep_step'):
-            raise TypeError(f'UDAVisualizationHook draws the steps of ClassMixEMA, the model is a '
+            raise TypeError(f'UDAVisualizationHook draws the steps of UDAWrapper, the model is a '
                             f'{type(_bare(runner.model)).__name__}: remove the hook from custom_hooks')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:

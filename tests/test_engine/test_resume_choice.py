@@ -134,7 +134,7 @@ def test_foreign_weights_are_refused_for_evaluation(finished, tmp_path):
     plain = {name.removeprefix('student.'): value for name, value in weights.items() if name.startswith('student.')}
     write_checkpoint({'state_dict': plain}, tmp_path / 'plain.pth')
     options = {'load_from': str(tmp_path / 'plain.pth')}
-    with pytest.raises(CheckpointError, match='plain.pth: does not fit the ClassMixEMA'):
+    with pytest.raises(CheckpointError, match='plain.pth: does not fit the UDAWrapper'):
         AdaptationRunner.from_cfg(toy_config(str(tmp_path), options=options)).val()
     del weights['student.decode_head.conv_seg.weight']
     write_checkpoint({'state_dict': weights}, tmp_path / 'incomplete.pth')

@@ -103,6 +103,11 @@ def test_graphs_are_freed_after_each_objective(segmentor, batch):
     assert alive[0] == alive[1]
 
 
+def test_it_is_registered_by_the_name_of_what_it_is_and_by_that_of_configs():
+    assert MODELS.get('UDAWrapper') is MODELS.get('ClassMixEMA') is ClassMixEMA
+    assert MODELS.get('DACS') is None  # configs of that name have other keys: the migration reads them
+
+
 def test_same_seed_gives_the_same_step_whatever_happened_before(segmentor, batch):
     results = []
     for disturbance in (0, 1):

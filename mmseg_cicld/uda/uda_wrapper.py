@@ -26,13 +26,15 @@ from .teacher import EMATeacher
 COUNTERS = ('iteration', 'updates', 'teacher_updates')
 
 
-@MODELS.register_module(name=['ClassMixEMA', 'DACS'])
-class ClassMixEMA(BaseModel):
+@MODELS.register_module(name=['UDAWrapper', 'ClassMixEMA'])
+class UDAWrapper(BaseModel):
     """Trains a student segmentor; a step is a list of objectives, each back-propagated as soon as it is computed.
 
     One step: the teacher is updated, each objective gives its losses and frees its graph after its backward pass,
     then the optimiser steps. So peak memory is that of the largest objective. All losses are read by the host once,
     before the optimiser steps.
+
+    ``ClassMixEMA`` is the same by the name of its usual parts, for configs.
 
     Args:
         segmentor: Config of any mmseg segmentor with per-pixel heads.
@@ -55,7 +57,7 @@ class ClassMixEMA(BaseModel):
                  evaluate: str = 'student', train_only: Sequence[str] | None = None,
                  data_preprocessor: dict | None = None, pretrained: None = None, train_cfg: None = None) -> None:
         if pretrained is not None or train_cfg is not None:
-            raise ValueError('ClassMixEMA has no pretrained and train_cfg of its own: move them into model.segmentor')
+            raise ValueError('UDAWrapper has no pretrained and train_cfg of its own: move them into model.segmentor')
         student = MODELS.build(with_preprocessor(segmentor, data_preprocessor))
         check_segmentor(student)
         super().__init__(data_preprocessor=student.data_preprocessor)
@@ -100,7 +102,7 @@ class ClassMixEMA(BaseModel):
         """Head of the evaluated network, asked for likewise."""
         return self.evaluated.decode_head
 
-    def train(self, mode: bool = True) -> 'ClassMixEMA':
+    def train(self, mode: bool = True) -> 'UDAWrapper':
         """Sets the mode; what is not trained stays in evaluation mode."""
         super().train(mode)
         for module in self._frozen:
@@ -229,7 +231,7 @@ class ClassMixEMA(BaseModel):
         self._counts = {counter: int(self.get_buffer(counter)) for counter in COUNTERS}
 
 
-def copy_student_to_what_was_not_loaded(model: ClassMixEMA, keys: _IncompatibleKeys) -> None:
+def copy_student_to_what_was_not_loaded(model: UDAWrapper, keys: _IncompatibleKeys) -> None:
     """Lets teachers and other copies of the student begin with weights for it alone, as ``load_from`` gives them.
 
     The first update of a teacher would copy parameters, but not the statistics of batch norms.

@@ -45,7 +45,7 @@ def download_path(address: str, has_hash: bool = False) -> Path:
 def hash_in_name(name: str) -> str | None:
     """Returns the first digits of the SHA-256 that a name holds, as torch and OpenMMLab name their files."""
     found = _HASH_IN_NAME.search(name)
-    return found and found.group(1)
+    return None if found is None else found.group(1)
 
 
 def sha256_of(path: Path) -> str:

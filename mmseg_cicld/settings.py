@@ -1,9 +1,12 @@
 """Settings dataclasses from parts of a config."""
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-Settings = TypeVar('Settings')
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar('Settings', bound='DataclassInstance')
 
 
 def build_settings(kind: type[Settings], config: Mapping | None, key: str) -> Settings:

@@ -1,6 +1,7 @@
 """Your own data: a folder of images, a folder of label images, a list of classes."""
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
@@ -37,7 +38,7 @@ class FolderDataset(BaseSegDataset):
 
     def __init__(self, data_root: str = '', data_prefix: dict | None = None, metainfo: dict | None = None,
                  img_suffix: str | Sequence[str] = IMAGE_SUFFIXES, seg_map_suffix: str = '.png',
-                 **kwargs: object) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(
             data_root=data_root,
             data_prefix=dict(img_path='images') if data_prefix is None else data_prefix,

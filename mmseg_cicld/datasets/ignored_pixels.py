@@ -1,6 +1,7 @@
 """One number for pixels without a class: dataset, transforms, padding, heads, losses and metric have to agree on it."""
 import inspect
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from mmengine.config import Config
 from mmseg.datasets import BaseSegDataset
@@ -12,9 +13,10 @@ from .wrapped_datasets import leaf_configs
 
 EVALUATORS = dict(val_dataloader='val_evaluator', test_dataloader='test_evaluator')
 LOSS_KEYS = ('ignore_index', 'ignore_label')
-# Transforms that compare or fill labels with a number of their own, and their key for it.
-TRANSFORM_KEYS = dict(RandomCrop='ignore_index', GenerateEdge='ignore_index', RandomRotate='seg_pad_val',
-                      RandomMosaic='seg_pad_val')
+# Transforms that compare or fill labels with a number of their own, and their key for it. The type that is looked up
+# may also be a class, or missing.
+TRANSFORM_KEYS: dict[Any, str] = dict(RandomCrop='ignore_index', GenerateEdge='ignore_index',
+                                      RandomRotate='seg_pad_val', RandomMosaic='seg_pad_val')
 PAD = 'Pad'
 
 
@@ -42,7 +44,7 @@ def check_ignore_index(cfg: Config, heads: Sequence[tuple[str, dict]], num_class
             fill_transforms(leaf.get('pipeline') or (), ignored)
         parts = (_parts_of_evaluator(cfg, EVALUATORS[loader]) if loader in EVALUATORS
                  else _parts_of_model(cfg['model'], heads, num_classes))
-        _refuse(loader, ignored, [part for part in parts if part[1] not in (None, ignored)])
+        _refuse(loader, ignored, [(name, value) for name, value in parts if value is not None and value != ignored])
 
 
 def ignore_index_of_config(config: dict) -> int:

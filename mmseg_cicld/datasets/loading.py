@@ -1,6 +1,7 @@
 """Reads single files as the pipeline of their dataset does: for what looks at data without running pipelines."""
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -35,8 +36,8 @@ class Loading:
         steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
         storage = storage_of(dataset)
         label = next((step for step in steps if type(step).__name__ in LABEL_LOADERS), None)
-        known = dict(image_storage=storage, label_storage=storage if label is None else label.backend_args)
-        first = steps[0] if steps else label
+        known: dict[str, Any] = dict(image_storage=storage, label_storage=storage if label is None else label.backend_args)
+        first: Any = steps[0] if steps else label
         if first is label:
             return cls(**known)
         if type(first).__name__ == 'LoadImageStrictly':

@@ -46,7 +46,7 @@ class GracefulStopHook(Hook):
         self._signum, self._stopped_by, self._came = 0, 0, 0.
         self._previous: dict[int, Any] = {}
         self._group: dist.ProcessGroup | None = None
-        self._runner: Runner | None = None
+        self._runner: Any = None  # a Runner from before_train to release
         self._in_iteration, self._done = False, 0
         # Shared with the workers of the data loaders.
         self._training = multiprocessing.RawValue(c_bool, False)

@@ -1,13 +1,13 @@
 """mmseg's layer-wise learning rates (BEiT, MAE, ConvNeXt) for a segmentor that is trained as a student."""
 from collections.abc import Mapping
 
-from mmengine.optim import OptimWrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmseg.engine.optimizers import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
 
-class _OfStudent:
+class _OfStudent(DefaultOptimWrapperConstructor):
     """Hands the student of a wrapper on as the bare segmentor whose layers mmseg's rules know by name.
 
     Whatever else is trained (discriminators of objectives) has the rate of the last layers, the base rate, and their

@@ -101,12 +101,13 @@ def config_dict(config: Config) -> dict:
 
 def versions(state: Mapping) -> OrderedDict:
     """Returns the versions of layers that the state dict of a module carries beside its tensors."""
-    return getattr(state, '_metadata', OrderedDict())
+    none: OrderedDict = OrderedDict()
+    return getattr(state, '_metadata', none)
 
 
 def set_versions(state: OrderedDict, found: OrderedDict) -> None:
     """Gives a state dict the versions of layers, which ``load_state_dict`` reads."""
-    state._metadata = found
+    state._metadata = found  # type: ignore[attr-defined]  # torch adds it to dicts that do not declare it
 
 
 @contextmanager

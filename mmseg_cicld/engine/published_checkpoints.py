@@ -65,7 +65,7 @@ class PublishedCheckpoint:
             raise CheckpointError(path, 'holds no student of a published DAFormer, HRDA or MIC training (no tensor '
                                         f'whose name starts with model.); it has: {starts}')
         if unknown:
-            starts = ' '.join(sorted({re.match(rf'{_DISTRIBUTED}[^.]+\.?', name).group() for name in unknown}))
+            starts = ' '.join(sorted({_start(name) for name in unknown}))
             raise CheckpointError(path, f'has {len(unknown)} tensors that belong to no network of the published '
                                         f'trainings: {", ".join(unknown[:3])}. Leave them out with --leave-out {starts}')
         idle = [start for start in leave_out if f'tensors that start with {start}' not in parts]
@@ -93,6 +93,12 @@ class PublishedCheckpoint:
             lines.append(f'{part}: {len(tensors)} tensors, {"each used once" if part in used else "left out"}')
             lines += [f'  {name}' for name in tensors] if part not in _PARTS else []
         return '\n'.join(lines)
+
+
+def _start(name: str) -> str:
+    match = re.match(rf'{_DISTRIBUTED}[^.]+\.?', name)
+    assert match is not None  # torch has no names of modules that are empty or hold a dot
+    return match.group()
 
 
 def _sorted(name: str) -> tuple[str | None, str]:

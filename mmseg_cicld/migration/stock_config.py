@@ -3,7 +3,7 @@ import copy
 import inspect
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS
 
 from .reading import OldConfigError
@@ -83,7 +83,7 @@ def _segmentor(stock: Config, crop: tuple[int, int]) -> dict:
     return segmentor
 
 
-def _crop_size(pipeline: list[dict]) -> tuple[int, int]:
+def _crop_size(pipeline: list[ConfigDict]) -> tuple[int, int]:
     crops = [step.crop_size for step in pipeline if step.type == 'RandomCrop']
     if not crops:
         raise OldConfigError('train_dataloader.dataset.pipeline has no RandomCrop: add one, its crop_size is the size '
@@ -92,7 +92,7 @@ def _crop_size(pipeline: list[dict]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def _loader(stock: dict, target_images: str, crop: tuple[int, int]) -> dict:
+def _loader(stock: ConfigDict, target_images: str, crop: tuple[int, int]) -> dict:
     source = copy.deepcopy(stock.dataset)
     # Images are padded to the crop on the device; padding of the pipeline's own would count as content.
     source.pipeline = [_strict(step) for step in source.pipeline if step.type != 'Pad']
@@ -105,13 +105,13 @@ def _loader(stock: dict, target_images: str, crop: tuple[int, int]) -> dict:
                 dataset=dict(type='UDADataset', source=source, target=target))
 
 
-def _strict(step: dict) -> dict:
+def _strict(step: ConfigDict) -> ConfigDict:
     # Whether label 0 is left out is the dataset's to say, in the strict transform.
     rest = {key: value for key, value in step.items() if key not in ('type', 'reduce_zero_label')}
     return type(step)(type=_STRICT.get(step.type, step.type), **rest)
 
 
-def _without_labels(step: dict, crop: tuple[int, int]) -> dict:
+def _without_labels(step: ConfigDict, crop: tuple[int, int]) -> ConfigDict:
     step = copy.deepcopy(step)
     step.pop('cat_max_ratio', None)  # which looks at the label
     if step.type == 'PackUDAInputs':

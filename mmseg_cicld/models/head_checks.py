@@ -150,7 +150,7 @@ def _fault(loss: nn.Module, channels: int, classes: int, ignore_index: int) -> s
         return ' '.join(str(error).split())[:160] or type(error).__name__
     if unweighted != (0, 0):
         return f'with all weights 0 it is {unweighted[0]:.4g}, with a gradient of {unweighted[1]:.4g}'
-    if not right < wrong and getattr(loss, 'loss_weight', 1):
+    if not right < wrong and bool(getattr(loss, 'loss_weight', 1)):
         return 'it does not prefer the right classes to the wrong ones'
     return None
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.config import ConfigDict
 from mmseg.models.decode_heads import DAHead, DDRHead, EncHead, IterativeDecodeHead, PIDHead, PointHead, STDCHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.point_head import calculate_uncertainty
@@ -182,7 +183,7 @@ def _boundary_head(head: STDCHead, maps: Sequence[Tensor], labels_BHW: Tensor, w
 
 
 def _point_losses(head: PointHead, inputs: Sequence[Tensor], prev_logits: Tensor, labels_BHW: Tensor,
-                  weights_BHW: Tensor | None, train_cfg: Mapping) -> Losses:
+                  weights_BHW: Tensor | None, train_cfg: ConfigDict) -> Losses:
     """Samples labels and weights at the points that the head chooses (PointRend, Kirillov et al., CVPR 2020)."""
     from mmcv.ops import point_sample  # plain torch, but in a module that wants compiled operators in some stacks
 

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import check_num_classes
-from mmseg_cicld.models.decode_heads import hrda_head
+from mmseg_cicld.models import head_losses
 from mmseg_cicld.models.decode_heads.phase_convolution import PhaseConv2d
 
 # Two moments in float32 for each trained parameter, as AdamW keeps them.
@@ -86,7 +86,7 @@ def as_on_a_gpu() -> Iterator[None]:
         return torch.zeros(())
 
     with patch('mmseg.models.decode_heads.decode_head.accuracy', accuracy), \
-            patch.object(hrda_head, 'accuracy', accuracy), patch.object(PhaseConv2d, '_splits', False):
+            patch.object(head_losses, 'accuracy', accuracy), patch.object(PhaseConv2d, '_splits', False):
         yield
 
 

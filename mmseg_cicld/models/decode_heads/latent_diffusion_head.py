@@ -21,6 +21,7 @@ from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
 from ..diffusion.diffusers_schedulers import build_scheduler
+from ..export_tracing import constant_draws
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings, one_of
@@ -328,7 +329,8 @@ class LatentDiffusionHead(BaseDecodeHead):
     def _logits(self, latent_BChw: Tensor, skips: Sequence[Tensor], tokens_BMC: Tensor | None) -> Tensor:
         members = []
         for index in range(self.inference.ensemble):
-            *_, denoised_BChw = self.trajectory(latent_BChw, tokens_BMC, self.inference.seed + index)
+            with constant_draws():
+                *_, denoised_BChw = self.trajectory(latent_BChw, tokens_BMC, self.inference.seed + index)
             members.append(self.decode(denoised_BChw, skips))
         if len(members) == 1:
             return members[0]

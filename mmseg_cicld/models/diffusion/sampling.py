@@ -10,6 +10,8 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from ..export_tracing import unrecorded
+
 # Maps the latent that the denoiser sees and its timesteps [B] to what the denoiser predicts.
 Predict = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,7 +47,7 @@ class ReverseProcess:
                 A sample's result does not depend on its batch. It must not be the seed of ``noise_BChw``: the first
                 step would add that noise once more.
         """
-        scheduler = self._ready_scheduler()
+        scheduler = unrecorded(self._ready_scheduler)
         latent_BChw = _noised(scheduler, begin_BChw, noise_BChw)
         batch, options = len(begin_BChw), {}
         if self._takes_generator:

@@ -11,13 +11,14 @@ from mmengine.hub import get_config
 
 from .datasets.file_reading import DataFileError
 from .engine import CheckpointError
+from .engine.onnx_check import OnnxExportError
 from .finite_losses import NonFiniteLossError
 from .migration import OldConfigError
 from .models.verified_pretrained import PretrainedWeightsError
 from .translation import TranslationError
 
-EXPECTED_ERRORS = (CheckpointError, DataFileError, NonFiniteLossError, OldConfigError, PretrainedWeightsError,
-                   TranslationError)
+EXPECTED_ERRORS = (CheckpointError, DataFileError, NonFiniteLossError, OldConfigError, OnnxExportError,
+                   PretrainedWeightsError, TranslationError)
 """Errors whose message says all that a user needs; the stack of calls would only hide it."""
 
 

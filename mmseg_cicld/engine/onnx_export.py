@@ -3,6 +3,7 @@
 Shape suffixes: B images, C classes, H and W height and width.
 """
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -102,6 +103,9 @@ def export_onnx(segmentor: BaseSegmentor, path: str | Path, size: tuple[int, int
         OnnxExportError: If onnx or onnxruntime is missing, or the network cannot be exported so that the file
             predicts what it predicts.
     """
+    missing = [name for name in ('onnx', 'onnxruntime') if importlib.util.find_spec(name) is None]
+    if missing:
+        raise OnnxExportError(f'{missing[0]} is missing: pip install onnx onnxruntime')
     network = ImageToLabels(segmentor).eval()
     if size is None:
         refuse_any_size(segmentor)
@@ -145,8 +149,6 @@ def _traced(network: ImageToLabels, size: tuple[int, int], any_size: bool) -> by
             warnings.simplefilter('ignore')  # of values that become constants; the check sees those that must not
             torch.onnx.export(network, (example, ), buffer, dynamo=False, opset_version=OPSET,
                               input_names=['images'], output_names=['labels', 'logits'], dynamic_axes=axes)
-    except ModuleNotFoundError as error:
-        raise OnnxExportError(f'{error.name} is missing: pip install onnx onnxruntime') from error
     except Exception as error:  # the exporter raises whatever an operation of the network makes of its records
         reason = ' '.join(str(error).split())[:160] or type(error).__name__
         raise OnnxExportError(f"torch's exporter cannot write it: {reason}") from error

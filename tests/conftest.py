@@ -7,7 +7,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import mmseg_cicld  # noqa: E402, F401
+import mmseg_cicld  # noqa: F401
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True, warn_only=True)

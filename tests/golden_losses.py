@@ -11,13 +11,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
-
-import mmseg_cicld  # noqa: F401
-from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+
+import mmseg_cicld  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / 'tests' / 'golden'

@@ -8,15 +8,15 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from parity_fixtures import ROOT, Fixture, segmentor_config
+from parity_rules import checksum, fill_model, image, ours_to_reference
+from pass_through import PassThrough
 from torch import Tensor, nn
 
 from mmseg_cicld.random_streams import KeyedStreams
 from mmseg_cicld.uda.mixing import NUM_IDS
 from mmseg_cicld.uda.step_context import StepContext
 from mmseg_cicld.uda.strong_augmentation import SIGMA_RANGE
-from parity_fixtures import ROOT, Fixture, segmentor_config
-from parity_rules import checksum, fill_model, image, ours_to_reference
-from pass_through import PassThrough
 
 BASE_RATE = 6e-5
 CROP_GRID = 8
@@ -36,6 +36,8 @@ class RecordedStreams(KeyedStreams):
         iteration, *index = key
         given = self.fixture.given
         if what == 'crop_box':
+            if 'hrda' not in self.fixture.config:
+                return [0.0, 0.0]
             return self._box_draws(given('hr_boxes')[iteration, OBJECTIVES.index(objective)])
         if what == 'noise':
             return given('mic_noise')[iteration, index[0], 0]
@@ -161,13 +163,13 @@ class Case:
     def _listen(self, context: StepContext) -> None:
         """Keeps the context of a step and what the student is trained on in it, by objective."""
         self.context, self.trained = context, {}
-        train_student = context.train_student
+        student_losses = context.student_losses
 
-        def listening(name: str, *batch, **options):
+        def listening(name: str, features, batch):
             self.trained[name] = batch
-            return train_student(name, *batch, **options)
+            return student_losses(name, features, batch)
 
-        context.train_student = listening
+        context.student_losses = listening
 
     def _objectives(self) -> list[dict]:
         distance, masked = self.config.get('fd'), self.config.get('mic')

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up the tested environment and runs the whole test suite, a process for each core. Options go to pytest:
+# Sets up the tested environment, checks style and types, and runs the whole test suite, a process for each core.
+# Options go to pytest; with options, style and types are left out:
 #
 #   bash tools/run_tests.sh [tests/test_uda -k teacher -x ...]
 #
@@ -7,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/setup_env.sh --tests
+(($#)) || bash tools/lint.sh
 processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1

@@ -3,8 +3,6 @@ import copy
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from diffusers import AutoencoderKL
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from safetensors.torch import save_file
@@ -167,6 +165,7 @@ def _plain_backbone(backbone: ConfigDict, keep: bool) -> ConfigDict:
 
 
 def _architecture(source: str, subfolder: str | None) -> dict:
+    from diffusers import AutoencoderKL  # loads on use, see models/__init__.py
     try:
         found = AutoencoderKL.load_config(source, subfolder=subfolder)
     except (OSError, ValueError) as error:

@@ -1,9 +1,13 @@
-"""Networks: backbones, necks, decode heads and segmentors. They know nothing of domains, teachers or pseudo-labels."""
+"""Networks: backbones, necks, decode heads and segmentors. They know nothing of domains, teachers or pseudo-labels.
+
+Whoever builds on diffusers imports it in the function that does: it takes as long to import as half of mmseg, and most
+networks do without it.
+"""
 from .autoencoder import AutoencoderPretraining
-from .backbones import AutoencoderEncoder, FusedMixVisionTransformer
+from .backbones import AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
-from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation, MixedDegradation,
-                        NoiseDegradation)
+from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation,
+                        MixedDegradation, NoiseDegradation)
 from .losses import DegradationConsistencyLoss, DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
 from .necks import InterCoderNeck, SegFormerAdapter
 from .segmentors import HRDAEncoderDecoder
@@ -11,8 +15,8 @@ from .verified_pretrained import VerifiedPretrained
 
 __all__ = [
     'AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder',
-    'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'FusedMixVisionTransformer',
-    'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
+    'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'EfficientNetLite',
+    'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
     'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter',
     'VerifiedPretrained'
 ]

@@ -17,7 +17,7 @@ from ..engine.checkpoint_reading import CheckpointError
 from .sampling import image_grid, sample_images
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)  # in place of the builder of on_demand.py
 class SampleGridHook(Hook):
     """Every ``interval`` iterations draws images from the averaged weights of a :class:`TargetDiffusion`.
 
@@ -54,7 +54,7 @@ class SampleGridHook(Hook):
             runner.visualizer.add_image('samples', image_grid(images_B3HW, self.columns).numpy(), step=runner.iter + 1)
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)  # in place of the builder of on_demand.py
 class SaveFolderHook(Hook):
     """When the last iteration is done, writes the model in diffusers' layout; a training that was stopped writes none.
 
@@ -75,7 +75,7 @@ class SaveFolderHook(Hook):
             runner.logger.info(f'wrote {path}')
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(force=True)  # in place of the builder of on_demand.py
 class SaveAutoencoderHook(Hook):
     """When the last iteration of an :class:`AutoencoderPretraining` is done, writes its autoencoder as diffusers does.
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..settings import Settings, build_settings
 from .errors import TranslationError
 from .measurement import ReportSettings
 from .quality_filter import FilterThresholds
-from .settings import build_settings
 from .source_images import SourceImages
 from .tiling import TileSettings
 
@@ -142,7 +142,7 @@ def _without(entry: dict | None, key: str) -> dict | None:
     return None if entry is None else {name: value for name, value in entry.items() if name != key}
 
 
-def _built(kind: type, key: str, entry: dict | None) -> object | None:
+def _built(kind: type[Settings], key: str, entry: dict | None) -> Settings | None:
     try:
         return None if entry is None else build_settings(kind, entry, key)
     except TypeError as error:  # an argument is missing

@@ -20,12 +20,13 @@ from ..models.autoencoder.pretraining import build_autoencoder
 from ..models.diffusion.diffusers_schedulers import build_scheduler
 from ..models.diffusion.noising import Noising
 from ..random_streams import KeyedStreams
+from ..scaled_steps import update_parameters
 from .image_diffusion import ImageDiffusion
 
 SIZE_REMEDY = 'change model.image_size and the RandomCrop of train_dataloader.dataset.target.pipeline'
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)  # in place of the builder of on_demand.py
 class TargetDiffusion(BaseModel):
     """Learns to denoise images of one domain, and keeps an average of the denoiser's weights, which is the result.
 
@@ -58,7 +59,8 @@ class TargetDiffusion(BaseModel):
         self.unet = _build_unet(unet, 3 if coder is None else coder.config.latent_channels)
         average = copy.deepcopy(self.unet).requires_grad_(False)
         self.diffusion = ImageDiffusion(average, dict(scheduler.config, _class_name=type(scheduler).__name__), coder)
-        self.diffusion.check_size(*self.image_size, remedy=SIZE_REMEDY)
+        height, width = self.image_size
+        self.diffusion.check_size(height, width, remedy=SIZE_REMEDY)
         for network in (self.unet, average):
             network.register_to_config(sample_size=tuple(side // self.diffusion.stride for side in self.image_size))
         self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))
@@ -87,7 +89,7 @@ class TargetDiffusion(BaseModel):
             The log values, on the CPU.
 
         Raises:
-            NonFiniteLossError: If the loss is NaN or infinite; nothing has been updated from it.
+            NonFiniteLossError: If the loss or a gradient is NaN or infinite; nothing has been updated from it.
             ValueError: If there are no target images, or they have another size than ``image_size``.
         """
         images_B3HW = self._images(data)
@@ -97,9 +99,10 @@ class TargetDiffusion(BaseModel):
         with optim_wrapper.optim_context(module):
             losses = module(images_B3HW, seeds)
         total, log = self.parse_losses(losses)
-        log = read_finite(log, self._iteration + 1, image_files(data['target']['data_samples']))
-        optim_wrapper.update_params(total)
-        if optim_wrapper.should_update():
+        optim_wrapper.backward(optim_wrapper.scale_loss(total))
+        files = image_files(data['target']['data_samples'])
+        log = read_finite(log, self._iteration + 1, files, self, optim_wrapper)
+        if update_parameters(optim_wrapper):
             self._average()
         self._iteration += 1
         self.iteration.add_(1)

@@ -1,9 +1,10 @@
 """Small SVG charts for the report. Colours come from the page's style sheet, so they follow light and dark."""
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 Points = Sequence[tuple[float, float]]
+Place = Callable[[float, float], tuple[float, float]]
 
 _WIDTH, _HEIGHT = 520, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 36
@@ -73,7 +74,8 @@ def _bar_group(name: str, series: Mapping[str, float | None], color: str, css_cl
     shown = []
     for index, (key, css) in enumerate(css_classes.items()):
         value = series.get(key)
-        missing = value is None or not math.isfinite(value)
+        value = math.nan if value is None else value
+        missing = not math.isfinite(value)
         shown.append('–' if missing else f'{value:.0f}')
         width = 0 if missing else max(value * scale, 1)
         bar_y = middle - (len(css_classes) * (_BAR + 1)) // 2 + index * (_BAR + 1)
@@ -84,7 +86,7 @@ def _bar_group(name: str, series: Mapping[str, float | None], color: str, css_cl
     return parts
 
 
-def _grid(x_ticks: list[float], y_ticks: list[float], place) -> list[str]:
+def _grid(x_ticks: list[float], y_ticks: list[float], place: Place) -> list[str]:
     parts = []
     for tick in y_ticks:
         x, y = place(0, tick)
@@ -97,7 +99,7 @@ def _grid(x_ticks: list[float], y_ticks: list[float], place) -> list[str]:
     return parts
 
 
-def _curve(name: str, points: Points, place, css: str) -> list[str]:
+def _curve(name: str, points: Points, place: Place, css: str) -> list[str]:
     path = ' '.join(f'{x},{y}' for x, y in (place(*point) for point in points))
     parts = [f'<polyline class="{css}" points="{path}"><title>{escape(name)}</title></polyline>']
     if len(points) <= 30:

@@ -12,11 +12,11 @@ from mmseg.structures import SegDataSample
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test_engine'))
 
-from toy_training import assert_same_run, toy_config, train, train_in_child, train_in_children  # noqa: E402
+from toy_training import assert_same_run, toy_config, train, train_in_child, train_in_children
 
-from mmseg_cicld.finite_losses import NonFiniteLossError  # noqa: E402
-from mmseg_cicld.models.autoencoder import AutoencoderPretraining  # noqa: E402
-from mmseg_cicld.models.autoencoder.pretraining import build_autoencoder  # noqa: E402
+from mmseg_cicld.finite_losses import NonFiniteLossError
+from mmseg_cicld.models.autoencoder import AutoencoderPretraining
+from mmseg_cicld.models.autoencoder.pretraining import build_autoencoder
 
 TINY = dict(block_out_channels=(8, 8), down_block_types=('DownEncoderBlock2D', ) * 2,
             up_block_types=('UpDecoderBlock2D', ) * 2, latent_channels=3, norm_num_groups=4,

@@ -15,7 +15,7 @@ def test_random_box_lies_inside_and_on_the_grid(more_rows, more_columns, divisib
     box = random_crop_box(size, crop, divisible, (row, column))
     assert box.size == crop
     assert box.y1 % divisible == box.x1 % divisible == 0
-    assert 0 <= box.y1 and box.y2 <= size[0] and 0 <= box.x1 and box.x2 <= size[1]
+    assert box.y1 >= 0 and box.y2 <= size[0] and box.x1 >= 0 and box.x2 <= size[1]
 
 
 def test_random_box_takes_every_published_offset_equally_often():

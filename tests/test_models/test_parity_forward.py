@@ -7,7 +7,6 @@ import torch
 from mmengine.config import Config
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
-
 from parity_rules import checksum, fill_model, image
 
 ROOT = Path(__file__).parents[2]

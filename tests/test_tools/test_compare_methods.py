@@ -8,10 +8,10 @@ from shell_commands import ROOT, environment, run
 
 sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 
-from toy_training import toy_config  # noqa: E402
+from toy_training import toy_config
 
-from mmseg_cicld.engine import read_checkpoint  # noqa: E402
-from mmseg_cicld.engine.comparison_folder import folder_of, read_result  # noqa: E402
+from mmseg_cicld.engine import read_checkpoint
+from mmseg_cicld.engine.comparison_folder import folder_of, read_result
 
 ROWS = """
 metric = 'mIoU'

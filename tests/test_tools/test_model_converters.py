@@ -14,7 +14,6 @@ from mmseg.registry import MODELS
 from safetensors.torch import load_file
 
 from mmseg_cicld.engine.exporting import plain_config
-from mmseg_cicld.models.checkpoint_names import ours_to_reference
 
 ROOT = Path(__file__).parents[2]
 TINY = '''

@@ -17,11 +17,11 @@ from shell_commands import ROOT, SHRUNK, environment, render_tiny_street, run
 
 sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 
-from toy_training import assert_same, records, toy_config, train  # noqa: E402
+from toy_training import assert_same, records, toy_config, train
 
-from mmseg_cicld.engine import CheckpointError, read_checkpoint, write_checkpoint  # noqa: E402
-from mmseg_cicld.engine.folder_lock import locked_folder  # noqa: E402
-from mmseg_cicld.engine.stages import Stage, run_stages  # noqa: E402
+from mmseg_cicld.engine import CheckpointError, read_checkpoint, write_checkpoint
+from mmseg_cicld.engine.folder_lock import locked_folder
+from mmseg_cicld.engine.stages import Stage, run_stages
 
 TOOL = ROOT / 'tools/train_stages.py'
 

@@ -1,6 +1,5 @@
 """Every method still gives the losses that were recorded; ``golden_losses.py`` says how to record them again."""
 import pytest
-
 from golden_losses import FOLDER, methods, run
 
 

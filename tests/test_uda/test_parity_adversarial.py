@@ -10,11 +10,11 @@ from mmengine.optim import OptimWrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-
-from mmseg_cicld.uda.objectives.output_adversarial import build_discriminator
 from parity_rules import checksum, fill, fill_model, image, ours_to_reference, stats
 from parity_tolerances import tolerances
 from pass_through import PassThrough
+
+from mmseg_cicld.uda.objectives.output_adversarial import build_discriminator
 
 ROOT = Path(__file__).parents[2]
 OBJECTIVES = dict(adv=dict(type='OutputSpaceAdversarial', weight=0.1), ent=dict(type='EntropyMinimisation', weight=0.1))
@@ -74,6 +74,8 @@ class Comparison:
         self.initial = ours_to_reference(copy.deepcopy(self.model.student.state_dict()))
         self.sgd = torch.optim.SGD(self.model.student.parameters(), lr=1.0, momentum=0.9, weight_decay=5e-4)
         self.adversary = dict(zip(self.names, self.model.objectives[1].parameters()))
+        if self.adversary:  # published with an optimiser of its own; this one only has to know it
+            self.sgd.add_param_group(dict(params=list(self.adversary.values()), lr=0.0, weight_decay=0.0))
         self.adam = torch.optim.Adam(self.adversary.values(), lr=1e-4, betas=(0.9, 0.99)) if self.adversary else None
         self.first = {name: p.detach().clone() for name, p in self.adversary.items()}
 

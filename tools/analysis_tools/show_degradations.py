@@ -1,6 +1,6 @@
 """Draws degradations of source and target images of a config, a row for each image and degradation, level by level."""
 import argparse
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import register_all_modules
 
-from mmseg_cicld.command_line import add_config_options, load_config
+from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import DrawKey
 from mmseg_cicld.visualization import compose_panel
 
@@ -50,13 +50,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def build_degradation(name: str, steps: int, schedule: str):
+def build_degradation(name: str, steps: int, schedule: str) -> Callable:
     """Builds a degradation by its name on the command line."""
     config = dict(DEGRADATIONS[name], steps=steps)
     return MODELS.build(config if name == 'blur' else dict(config, schedule=schedule))
 
 
-def degraded_row(image_1CHW: torch.Tensor, degradation, levels: list[int],
+def degraded_row(image_1CHW: torch.Tensor, degradation: Callable, levels: list[int],
                  constants: tuple[torch.Tensor, torch.Tensor]) -> dict[str, np.ndarray]:
     """Degrades a normalised image at several levels with the same seed; tiles by title for :func:`compose_panel`."""
     mean, std = constants
@@ -98,13 +98,11 @@ def main() -> None:
         parser.error(f'--columns {args.columns} --index {args.index}: give at least 1 and at least 0')
     register_all_modules()
     cfg = load_config(parser, args)
-    try:
+    with one_line_errors('show_degradations'):
         panel = compose_panel(rows(cfg, args))
         args.output.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(args.output), cv2.cvtColor(panel, cv2.COLOR_RGB2BGR)):
             raise OSError(f'{args.output} cannot be written: is the disk full, or the folder protected?')
-    except (ValueError, OSError) as error:
-        sys.exit(f'show_degradations: {error}')
     print(f'{args.output}: source and target at {args.columns} of {args.steps} levels of {", ".join(args.degradations)}')
 
 

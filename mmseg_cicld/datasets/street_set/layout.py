@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from .looks import Layout
-from .scene import (Backdrop, Barrier, Building, Cycle, Item, Person, Plant, Post, Road, Scene, Side, Vehicle, View)
+from .scene import Backdrop, Barrier, Building, Cycle, Item, Person, Plant, Post, Road, Scene, Side, Vehicle, View
 
 FAR = 130.0
 """Where streets end, metres ahead of the camera."""

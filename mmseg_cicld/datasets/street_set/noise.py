@@ -1,5 +1,5 @@
 """Tileable fractal noise, the raw material of all textures. Fixed seeds: the same in every process."""
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ TILE = 256
 """Edge of a noise tile in texels."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def noise_tile(slope: float, seed: int) -> np.ndarray:
     """Makes a tile of noise with a power-law spectrum.
 

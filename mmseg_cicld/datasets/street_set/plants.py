@@ -1,5 +1,5 @@
 """Trees, bushes, hedges and the far backdrop."""
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ _ENVELOPE = {'round': (0.42, 0.40), 'tall': (0.26, 0.46), 'conifer': (0.36, 0.46
 _ASPECT = {'round': 0.95, 'tall': 0.42, 'conifer': 0.5, 'bush': 1.35}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _leaf_sprite(kind: str, variant: int) -> tuple[np.ndarray, np.ndarray]:
     """Shading float32 and coverage float32 of a crown made of lumps, both [_SPRITE, _SPRITE]; shape only, no colour."""
     rng = np.random.default_rng([variant, len(kind), ord(kind[0])])

@@ -4,7 +4,7 @@ import numpy as np
 
 from .camera import Camera, clip_near
 from .lighting import Lighting
-from .scene import Building, Barrier, Cycle, Item, Person, Plant, Post, Scene, Vehicle
+from .scene import Barrier, Building, Cycle, Item, Person, Plant, Post, Scene, Vehicle
 from .vehicles import footprint
 
 _LONGEST = 14.0

@@ -1,11 +1,11 @@
 """Cars, vans, trucks, buses and trains as small polygon meshes."""
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
-from .canvas import Canvas
 from .camera import NEAR, clip_near
+from .canvas import Canvas
 from .classes import TrainId
 from .lighting import Lighting
 from .scene import Vehicle
@@ -180,7 +180,7 @@ def _band(part: _Part, half: float, y: tuple[float, float], z: tuple[float, floa
     part.on_sides([(z[0], y[0], half), (z[0], y[1], half), (z[1], y[1], half), (z[1], y[0], half)], material)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _mesh(kind: str) -> list[_Part]:
     match kind:
         case 'sedan':

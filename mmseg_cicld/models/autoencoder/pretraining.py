@@ -2,11 +2,13 @@
 
 Shape suffixes: B images, C channels, H and W height and width.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
@@ -15,7 +17,11 @@ from torch import Tensor, nn
 
 from ...finite_losses import image_files, read_finite
 from ...random_streams import KeyedStreams
+from ...scaled_steps import update_parameters
 from .critics import PatchAdversary, PerceptualDistance, renormalised
+
+if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
+    from diffusers import AutoencoderKL
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
@@ -73,7 +79,7 @@ class AutoencoderPretraining(BaseModel):
             The log values.
 
         Raises:
-            NonFiniteLossError: If a loss is NaN or infinite; nothing has been updated from it.
+            NonFiniteLossError: If a loss or a gradient is NaN or infinite; nothing has been updated from it.
         """
         images, seeds, files = [], [], []
         for domain, batch in data.items():
@@ -86,13 +92,14 @@ class AutoencoderPretraining(BaseModel):
         with optim_wrapper.optim_context(module):
             losses = module(torch.cat(images), seeds, mode='loss')
         total, log = self.parse_losses(losses)
-        log = read_finite(log, self._iteration + 1, files)
-        optim_wrapper.update_params(total)
+        optim_wrapper.backward(optim_wrapper.scale_loss(total))
+        log = read_finite(log, self._iteration + 1, files, self, optim_wrapper)
+        update_parameters(optim_wrapper)
         self._iteration += 1
         self.iteration.add_(1)
         return log
 
-    def forward(self, inputs: Tensor, data_samples: Sequence[int] | None = None,
+    def forward(self, inputs: Tensor, data_samples: Sequence[int] = (),
                 mode: str = 'tensor') -> dict[str, Tensor] | Tensor:
         """Reconstructs images from the mean of their latents, or computes the losses.
 
@@ -136,6 +143,7 @@ def build_autoencoder(config: dict) -> AutoencoderKL:
     Raises:
         ValueError: If ``pretrained`` stands beside other arguments, or is neither a folder nor a name that can be read.
     """
+    from diffusers import AutoencoderKL  # loads on use, see models/__init__.py
     arguments = dict(config)
     pretrained = arguments.pop('pretrained', None)
     if pretrained is None:

@@ -3,7 +3,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
@@ -78,6 +77,7 @@ class AutoencoderEncoder(BaseModule):
 
 
 def _build(config: dict) -> nn.Module:
+    from diffusers import AutoencoderKL  # loads on use, see models/__init__.py
     try:
         return AutoencoderKL(**{key: value for key, value in config.items() if not key.startswith('_')})
     except (TypeError, ValueError) as error:
@@ -85,6 +85,7 @@ def _build(config: dict) -> nn.Module:
 
 
 def _read_config(source: str, subfolder: str | None) -> dict:
+    from diffusers import AutoencoderKL  # loads on use, see models/__init__.py
     try:
         return AutoencoderKL.load_config(source, subfolder=subfolder)
     except (OSError, ValueError) as error:
@@ -92,6 +93,7 @@ def _read_config(source: str, subfolder: str | None) -> dict:
 
 
 def _read_encoder(source: str, subfolder: str | None) -> dict[str, Tensor]:
+    from diffusers import AutoencoderKL  # loads on use, see models/__init__.py
     try:
         whole = AutoencoderKL.from_pretrained(source, subfolder=subfolder, low_cpu_mem_usage=False,
                                               torch_dtype=torch.float32)

@@ -20,7 +20,7 @@ class MitVariant:
     weights_url: str
 
     @property
-    def channels(self) -> tuple[int, int, int, int]:
+    def channels(self) -> tuple[int, ...]:
         """Channels of the four feature maps, finest first."""
         return tuple(self.embed_dims * heads for heads in NUM_HEADS)
 

@@ -2,11 +2,10 @@
 
 Shape suffixes: B images, C channels, H and W height and width, N pixels.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
-from mmengine.model import BaseModule
 from mmseg.models.decode_heads.aspp_head import ASPPModule
 from mmseg.models.utils import SelfAttentionBlock, resize
 from torch import Tensor, nn
@@ -170,7 +169,7 @@ def _rawconv_and_aspp(in_channels: int, channels: int, kernel_size: int, **aspp)
                          ASPPFusion(channels, channels, **aspp))
 
 
-_LAYERS = {
+_LAYERS: dict[str, Callable[..., nn.Module]] = {
     'mlp': PixelLinear,
     'conv': _conv,
     'sep_conv': _sep_conv,

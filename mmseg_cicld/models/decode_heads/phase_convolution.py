@@ -7,6 +7,8 @@ channels-last memory.
 
 Shape suffixes: B images, C channels, H and W height and width, P pixels of all phases (padded), R pixels of the map.
 """
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -67,12 +69,12 @@ class _SplitPhases(torch.autograd.Function):
     """Pixels [R, C] to phases [P, C], zero where padded. Its gradient is :class:`_JoinPhases`, and vice versa."""
 
     @staticmethod
-    def forward(ctx, pixels_RC: Tensor, slots: Tensor, pixels: Tensor, padding: Tensor) -> Tensor:
+    def forward(ctx: Any, pixels_RC: Tensor, slots: Tensor, pixels: Tensor, padding: Tensor) -> Tensor:
         ctx.layout = slots, pixels, padding
         return pixels_RC.index_select(0, pixels).masked_fill_(padding, 0)
 
     @staticmethod
-    def backward(ctx, grad_PC: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad_PC: Tensor) -> tuple[Tensor, None, None, None]:
         return _JoinPhases.apply(grad_PC, *ctx.layout), None, None, None
 
 
@@ -80,10 +82,10 @@ class _JoinPhases(torch.autograd.Function):
     """Phases [P, C] to pixels [R, C]."""
 
     @staticmethod
-    def forward(ctx, phases_PC: Tensor, slots: Tensor, pixels: Tensor, padding: Tensor) -> Tensor:
+    def forward(ctx: Any, phases_PC: Tensor, slots: Tensor, pixels: Tensor, padding: Tensor) -> Tensor:
         ctx.layout = slots, pixels, padding
         return phases_PC.index_select(0, slots)
 
     @staticmethod
-    def backward(ctx, grad_RC: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad_RC: Tensor) -> tuple[Tensor, None, None, None]:
         return _SplitPhases.apply(grad_RC, *ctx.layout), None, None, None

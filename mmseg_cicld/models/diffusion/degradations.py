@@ -97,8 +97,9 @@ class BlurDegradation:
 
 @MODELS.register_module()
 class MaskDegradation:
-    """Parts of the image become zero, the mean colour; the kept share follows the schedule. The clean image is to be
-    restored.
+    """Parts of the image become zero, the mean colour; the clean image is to be restored.
+
+    The kept share follows the schedule.
 
     Args:
         steps: Number T of levels.

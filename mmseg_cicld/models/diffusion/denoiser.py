@@ -4,7 +4,6 @@ Shape suffixes: B samples, C channels, h and w height and width, N places of the
 """
 import inspect
 
-import diffusers
 import torch
 from torch import Tensor, nn
 
@@ -69,6 +68,7 @@ class Denoiser(nn.Module):
         self.condition = condition
         channels = latent_channels + (image_channels if condition == 'concat' else 0)
         self.unet = _build_unet(config, channels, latent_channels)
+        self._unconditional = config['type'] == 'UNet2DModel'
         if condition == 'mask_attention':
             if config['type'] != 'UNet2DConditionModel':
                 raise ValueError("condition='mask_attention' needs decode_head.denoiser.type='UNet2DConditionModel', "
@@ -113,7 +113,7 @@ class Denoiser(nn.Module):
         self.middle_size(noisy_BChw)
         seen = torch.cat([noisy_BChw, image_BChw], dim=1) if self.condition == 'concat' else noisy_BChw
         # A UNet2DModel has no argument for tokens, a UNet2DConditionModel has to be given one.
-        context = {} if isinstance(self.unet, diffusers.UNet2DModel) else dict(encoder_hidden_states=tokens_BMC)
+        context = {} if self._unconditional else dict(encoder_hidden_states=tokens_BMC)
         return self.unet(seen, times_B, **context).sample.to(noisy_BChw.dtype)
 
 
@@ -122,6 +122,7 @@ def _build_unet(config: dict, in_channels: int, out_channels: int) -> nn.Module:
     name = arguments.pop('type', None)
     if name not in UNETS:
         raise ValueError(f'decode_head.denoiser.type is {name!r}, allowed are {UNETS}')
+    import diffusers  # loads on use, see models/__init__.py
     kind = getattr(diffusers, name)
     allowed = set(inspect.signature(kind.__init__).parameters) - {'self', 'in_channels', 'out_channels', 'sample_size'}
     unknown = sorted(set(arguments) - allowed)

@@ -1,8 +1,11 @@
 """Diffusers schedulers from config, chosen by name."""
-import inspect
+from __future__ import annotations
 
-import diffusers
-from diffusers import SchedulerMixin
+import inspect
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
+    from diffusers import SchedulerMixin
 
 _FLOW = ('FlowMatchEulerDiscreteScheduler', )
 # diffusers' own defaults are for pictures and many steps.
@@ -14,6 +17,7 @@ _DEFAULTS = dict(
 
 def available_schedulers() -> list[str]:
     """Returns the names of the diffusers schedulers that denoise a latent: those with betas, and flow matching."""
+    import diffusers  # loads on use, see models/__init__.py
     return [name for name in dir(diffusers) if name.endswith('Scheduler') and _fits(name)]
 
 
@@ -28,6 +32,7 @@ def build_scheduler(config: dict, key: str = 'decode_head.scheduler') -> Schedul
     Raises:
         ValueError: If there is no such scheduler, or an argument does not fit it.
     """
+    import diffusers  # loads on use, see models/__init__.py
     arguments = dict(config)
     name = arguments.pop('type', None)
     if not isinstance(name, str) or not hasattr(diffusers, name) or not _fits(name):
@@ -46,11 +51,12 @@ def build_scheduler(config: dict, key: str = 'decode_head.scheduler') -> Schedul
 
 
 def _fits(name: str) -> bool:
+    import diffusers  # loads on use, see models/__init__.py
     kind = getattr(diffusers, name)
-    if not inspect.isclass(kind) or not issubclass(kind, SchedulerMixin) or 'Inverse' in name or 'CogVideo' in name:
+    if not inspect.isclass(kind) or not issubclass(kind, diffusers.SchedulerMixin) or 'Inverse' in name or 'CogVideo' in name:
         return False
     return name in _FLOW or ({'prediction_type', 'trained_betas'} <= _arguments(kind) and hasattr(kind, 'add_noise'))
 
 
 def _arguments(kind: type) -> set[str]:
-    return set(inspect.signature(kind.__init__).parameters) - {'self', 'args', 'kwargs'}
+    return set(inspect.signature(kind).parameters) - {'args', 'kwargs'}

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from diffusers import SchedulerMixin
 from torch import Tensor, nn
+
+if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
+    from diffusers import SchedulerMixin
 
 PREDICTION_TYPES = ('epsilon', 'sample', 'v_prediction', 'flow')
 

@@ -2,15 +2,20 @@
 
 Shape suffixes: B samples, C channels, h and w height and width.
 """
+from __future__ import annotations
+
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import SchedulerMixin
 from torch import Tensor
 
 from ..export_tracing import unrecorded
+
+if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
+    from diffusers import SchedulerMixin
 
 # Maps the latent that the denoiser sees and its timesteps [B] to what the denoiser predicts.
 Predict = Callable[[Tensor, Tensor], Tensor]

@@ -1,6 +1,5 @@
 """How much of an image is left after each level of a diffusion process."""
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor
 
 SCHEDULES = ('sigmoid', 'cosine', 'linear')
@@ -27,6 +26,7 @@ def alpha_bars(steps: int, schedule: str) -> Tensor:
         raise ValueError(f"schedule='{schedule}' of the degradation, allowed are {SCHEDULES}")
     if steps < 1:
         raise ValueError(f'steps={steps} of the degradation, allowed are numbers from 1 on')
+    from diffusers import DDPMScheduler  # loads on use, see models/__init__.py
     if schedule == 'sigmoid':
         scheduler = DDPMScheduler(steps, trained_betas=_sigmoid_betas(steps).numpy())
     elif schedule == 'cosine':

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.unets.unet_2d_blocks import DownEncoderBlock2D
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -88,6 +87,7 @@ class DomainDiscriminator(nn.Module):
     """
 
     def __init__(self, in_channels: int, domains: int, block_channels: Sequence[int], layers_per_block: int) -> None:
+        from diffusers.models.unets.unet_2d_blocks import DownEncoderBlock2D  # loads on use, see models/__init__.py
         super().__init__()
         self.stem = nn.Conv2d(in_channels, block_channels[0], 3, padding=1)
         befores = (block_channels[0], *block_channels[:-1])

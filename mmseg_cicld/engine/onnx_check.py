@@ -1,6 +1,6 @@
 """Compares an ONNX file with the torch network that it was made of: same labels, or no file."""
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,14 +65,14 @@ def example_image(size: tuple[int, int]) -> Tensor:
     return (coarse + torch.rand(3, *size, generator=generator) * 55).to(torch.uint8)
 
 
-def _session(data: bytes) -> object:
+def _session(data: bytes) -> Any:
     import onnxruntime  # needed by this alone, and not required by the package
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # sizes that fail are reported here
     return onnxruntime.InferenceSession(data, options, providers=['CPUExecutionProvider'])
 
 
-def _of_file(session: object, image: Tensor) -> Prediction | None:
+def _of_file(session: Any, image: Tensor) -> Prediction | None:
     try:
         labels, logits = session.run(['labels', 'logits'], {'images': image[None].numpy().astype(np.float32)})
     except Exception:  # onnxruntime has an error class for each of its codes and no common one

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..models.backbones.mit_variants import MIT_VARIANTS
 from ..models.decode_heads.latent_diffusion_head import TRAINING_PARTS
@@ -70,8 +70,11 @@ def without_training_parts(state: Mapping[str, Tensor], config: Config) -> dict[
             if name in own or not set(name.split('.')) & set(TRAINING_PARTS)}
 
 
-def check_weights_fit(config: Config, state: Mapping[str, Tensor], path: str | Path) -> None:
+def check_weights_fit(config: Config, state: Mapping[str, Tensor], path: str | Path) -> nn.Module:
     """Loads the weights into the network of a plain config; every tensor has to be used once.
+
+    Returns:
+        The network.
 
     Raises:
         CheckpointError: If names or shapes differ; the message names them.
@@ -82,6 +85,28 @@ def check_weights_fit(config: Config, state: Mapping[str, Tensor], path: str | P
     except RuntimeError as error:
         details = ' '.join(str(error).split())
         raise CheckpointError(path, f'does not fit the config {config.filename or ""}: {details}') from error
+    return model
+
+
+def exported_segmentor(config: Config, checkpoint: Mapping, path: str | Path, network: str | None = None,
+                       keep_backbone: bool = False) -> tuple[Config, nn.Module]:
+    """Returns plain config and network of a checkpoint, of a training or of a segmentor that was exported before.
+
+    Args:
+        config: The config that belongs to the checkpoint.
+        checkpoint: What the file holds.
+        path: The file, for errors.
+        network: ``student`` or ``teacher``; None is the one that the config of a training evaluates.
+        keep_backbone: See :func:`plain_config`.
+
+    Raises:
+        CheckpointError: If the checkpoint does not fit the config, or holds no such network.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    if network is not None or 'segmentor' in config.model:
+        state = select_network(state, network or config.model.get('evaluate', 'student'), path)
+    plain = plain_config(config, keep_backbone)
+    return plain, check_weights_fit(plain, without_training_parts(state, plain), path)
 
 
 def training_state(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

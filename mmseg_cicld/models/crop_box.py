@@ -5,7 +5,10 @@ Shape suffixes: B images, C channels, H and W height and width.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor
+
+from .export_tracing import is_exported
 
 
 class CropBox(NamedTuple):
@@ -24,6 +27,10 @@ class CropBox(NamedTuple):
     def crop(self, maps: Tensor) -> Tensor:
         """Cuts the box out of the last two dimensions."""
         return maps[..., self.y1:self.y2, self.x1:self.x2]
+
+    def placed(self, part: Tensor, size: tuple[int, int]) -> Tensor:
+        """Lays a map [..., h, w] of the box's size on zeros [..., H, W] of another; the inverse of :meth:`crop`."""
+        return F.pad(part, (self.x1, size[1] - self.x2, self.y1, size[0] - self.y2))
 
     def scaled(self, of: tuple[int, int], to: tuple[int, int]) -> 'CropBox':
         """Returns the box on a map of size ``to`` that shows what lies on ``of``; fractions are cut off."""
@@ -99,6 +106,10 @@ def average_windows(parts: Sequence[Tensor], windows: Sequence[CropBox], size: t
     total = parts[0].new_zeros(batch, channels, *size)
     count = parts[0].new_zeros(1, 1, *size)
     for part, window in zip(parts, windows):
-        window.crop(total).add_(part)
-        window.crop(count).add_(1)
+        one = part.new_ones(1, 1, *part.shape[2:])
+        if is_exported():  # the tracing exporter loses what is written in place into a part of a map
+            total, count = total + window.placed(part, size), count + window.placed(one, size)
+        else:
+            window.crop(total).add_(part)
+            window.crop(count).add_(one)
     return total / count.clamp(min=1)

@@ -31,9 +31,11 @@ def gradients(loss, **changes):
                 skips=0.0 if inputs[0].grad is None else float(inputs[0].grad.abs().sum()))
 
 
+@pytest.mark.parametrize('prediction', ['epsilon', 'v_prediction', 'sample'])  # the target of the last two is the latent's
 @pytest.mark.parametrize('condition', ['none', 'concat'])
-def test_noise_loss_reaches_the_denoiser_only(condition):
-    found = gradients('loss_noise', condition=condition)
+def test_noise_loss_reaches_the_denoiser_only(condition, prediction):
+    scheduler = dict(type='DDIMScheduler', prediction_type=prediction)
+    found = gradients('loss_noise', condition=condition, scheduler=scheduler)
     assert found['denoiser'] > 0 and found['decoder'] == found['latent'] == found['skips'] == 0
 
 

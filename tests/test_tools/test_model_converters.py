@@ -1,10 +1,13 @@
 """Exported networks run in stock mmseg and predict what the trained network predicts; published names are mapped."""
+import json
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from mmengine.config import Config
@@ -170,3 +173,50 @@ def test_wrong_files_are_named(tmp_path):
     done = run('export_segmentor.py', config_file, tmp_path / 'cut.pth', tmp_path / 'out')
     assert done.returncode == 1 and 'conv_seg.bias' in done.stderr and 'cut.pth' in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def run_tool(name: str, *words) -> None:
+    tool = ROOT / 'tools/model_converters' / name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [str(word) for word in (tool, *words)])
+        runpy.run_path(str(tool), run_name='__main__')
+
+
+def page_snippets() -> list[str]:
+    """The Python of docs/export.md, on a CPU."""
+    text = (ROOT / 'docs/export.md').read_text(encoding='utf-8').replace("device='cuda'", "device='cpu'")
+    return [part.partition('```')[0] for part in text.split('```python\n')[1:]]
+
+
+def test_the_snippets_of_the_page_run_as_they_are_written(tmp_path):
+    config_file, checkpoint, _ = training(tmp_path, 'segformer')
+    exported(tmp_path, config_file, checkpoint)
+    run_tool('export_onnx.py', tmp_path / 'segmentor.py', tmp_path / 'segmentor.pth', tmp_path / 'segmentor.onnx')
+    cv2.imwrite(str(tmp_path / 'street.jpg'), np.random.default_rng(0).integers(0, 256, (97, 130, 3), dtype=np.uint8))
+    stock, runtime = page_snippets()
+    stock += "import numpy\nassert labels.shape[0] == 1\nnumpy.save('labels', labels[0].numpy())\n"
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', stock], cwd=tmp_path, env=environment(),
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / 'pictures/vis').iterdir())
+    subprocess.run([sys.executable, '-c', runtime + 'assert labels.shape == (1, 97, 130)'], cwd=tmp_path, check=True)
+    assert np.load(tmp_path / 'labels.npy').shape == (97, 130)
+
+
+def test_onnx_of_a_training_says_what_was_compared_and_holds_the_classes(tmp_path, capsys):
+    config_file, checkpoint, _ = training(tmp_path, 'segformer')
+    run_tool('export_onnx.py', config_file, checkpoint, tmp_path / 'new/a.onnx', '--network', 'teacher')
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert sum('largest difference' in line for line in lines) == 6 and last == f'wrote {tmp_path / "new/a.onnx"}'
+    stored = {entry.key: json.loads(entry.value) for entry in onnx.load(tmp_path / 'new/a.onnx').metadata_props}
+    assert stored['classes'][3] == 'class 3' and stored['palette'][2] == [2, 2, 2]
+
+
+def test_onnx_of_what_depends_on_the_size_ends_in_one_line(tmp_path):
+    config_file, checkpoint, _ = training(tmp_path, 'cicld')
+    with pytest.raises(SystemExit) as ended:
+        run_tool('export_onnx.py', config_file, checkpoint, tmp_path / 'a.onnx')
+    message, = str(ended.value.code).splitlines()
+    assert "decode_head.inference.noise='keyed'" in message and not (tmp_path / 'a.onnx').exists()
+    run_tool('export_onnx.py', config_file, checkpoint, tmp_path / 'a.onnx', '--size', 64, 96)
+    assert (tmp_path / 'a.onnx').exists()

@@ -112,8 +112,10 @@ def test_guidance_is_not_lost_where_the_estimate_is_saturated(kind):
     assert (guided - unguided)[0, downward].max() < -0.002
 
 
-def test_stopping_at_the_estimate_is_exact_for_white_data_of_variance_one():
-    diffusion, guide = gaussian_diffusion(torch.eye(NUMBERS), mean=0.), linear_guide(window=3)
+@pytest.mark.parametrize('prediction_type', ['epsilon', 'flow'])
+def test_stopping_at_the_estimate_is_exact_for_white_data_of_variance_one(prediction_type):
+    diffusion = gaussian_diffusion(torch.eye(NUMBERS), mean=0., prediction_type=prediction_type)
+    guide = linear_guide(window=3)
     images = torch.rand(2, 3, *SIZE) - 0.5
     labels = LABELS.expand(2, -1, -1)
     settings, scales = TranslationSettings(0.3, 4), dict(local_scale=0.05, global_scale=0.05)

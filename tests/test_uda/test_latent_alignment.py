@@ -8,7 +8,9 @@ from mmseg.registry import MODELS
 
 from mmseg_cicld.models.losses import MaximumMeanDiscrepancy, PixelClassContrastiveLoss
 from mmseg_cicld.uda import ClassMixEMA
+from mmseg_cicld.uda.objectives.domain_latents import LatentSource
 from mmseg_cicld.uda.objectives.source import downscale_labels
+from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
 
 SOURCE, MIX = dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.06)
 ADVERSARY = dict(block_channels=(8, 16))
@@ -193,6 +195,19 @@ def test_latents_used_again_are_those_of_encoding_once_more(diffusing, batch):
     one, other = (float(step(build(diffusing(), [SOURCE, MIX, last]), batch())[0]['align.loss_discriminator'])
                   for last in (ALIGN, again))
     assert one == pytest.approx(other, rel=1e-9)
+
+
+def test_mixed_pixels_without_weight_have_no_label(diffusing, batch):
+    """A pixel of the target whose pseudo-label does not count is of no class in a comparison of classes."""
+    mixing = dict(threshold=0.06, ignore_top=20, ignore_bottom=9)
+    _, context = step(build(diffusing(), [dict(STAGE_TWO, mixing=mixing)]), batch())
+    source = LatentSource(source=None, mixed=None, mixing=mixing, encoder_gradient=False)
+    labels = source(context, 'align', 'mixed').labels_BHW
+    mixed = context.mixed(PseudoLabelRule(**mixing), source.augmentation)
+    uncounted = mixed.weights_BHW == 0
+    assert 0 < int(uncounted.sum()) < uncounted.numel() and not bool((mixed.labels_BHW[uncounted] == 255).all())
+    assert bool((labels[uncounted] == 255).all())
+    assert torch.equal(labels[~uncounted], mixed.labels_BHW[~uncounted])
 
 
 def test_two_scales(diffusing, batch):

@@ -10,8 +10,7 @@ from mmengine.registry import init_default_scope
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.engine import read_checkpoint
-from mmseg_cicld.engine.exporting import (PREFIXES, check_weights_fit, plain_config, select_network,
-                                          without_training_parts, write_segmentor)
+from mmseg_cicld.engine.exporting import PREFIXES, exported_segmentor, write_segmentor
 
 
 def main() -> None:
@@ -33,12 +32,9 @@ def main() -> None:
         init_default_scope('mmseg')
         check_num_classes(config)
         checkpoint = read_checkpoint(args.checkpoint)
-        network = args.network or config.model.get('evaluate', 'student')
-        state = select_network(checkpoint.get('state_dict', checkpoint), network, args.checkpoint)
-        plain = plain_config(config, args.keep_backbone)
-        state = without_training_parts(state, plain)
-        check_weights_fit(plain, state, args.checkpoint)
-        for file in write_segmentor(args.out, plain, state, checkpoint.get('meta', {}).get('dataset_meta') or {}):
+        plain, network = exported_segmentor(config, checkpoint, args.checkpoint, args.network, args.keep_backbone)
+        dataset_meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
+        for file in write_segmentor(args.out, plain, network.state_dict(), dataset_meta):
             print(file)
 
 

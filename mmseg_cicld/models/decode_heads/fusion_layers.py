@@ -2,7 +2,6 @@
 
 Shape suffixes: B images, C channels, H and W height and width, N pixels.
 """
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -142,16 +141,17 @@ class ISAFusion(nn.Module):
         x = self.in_conv(x_BCHW)
         height, width = x.shape[2:]
         near_h, near_w = self.down_factor
-        far_h, far_w = math.ceil(height / near_h), math.ceil(width / near_w)
+        far_h, far_w = (height + near_h - 1) // near_h, (width + near_w - 1) // near_w
         pad_h, pad_w = far_h * near_h - height, far_w * near_w - width
         top, left = pad_h // 2, pad_w // 2
         x = F.pad(x, (left, pad_w - left, top, pad_h - top))
-        cells = x.unflatten(3, (far_w, near_w)).unflatten(2, (far_h, near_h))  # [B, C, far_h, near_h, far_w, near_w]
-        groups = cells.permute(0, 3, 5, 1, 2, 4)  # same place within its neighbourhood, all neighbourhoods
-        x = self.global_relation(groups.flatten(0, 2)).unflatten(0, groups.shape[:3])
-        groups = x.permute(0, 4, 5, 3, 1, 2)  # one neighbourhood
-        x = self.local_relation(groups.flatten(0, 2)).unflatten(0, groups.shape[:3])
-        x = x.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+        batch, channels = x.shape[:2]
+        cells = x.reshape(batch, channels, far_h, near_h, far_w, near_w)  # sizes in numbers: exporters follow them
+        groups = cells.permute(0, 3, 5, 1, 2, 4).flatten(0, 2)  # same place in its neighbourhood, all neighbourhoods
+        groups = self.global_relation(groups).reshape(batch, near_h, near_w, channels, far_h, far_w)
+        groups = groups.permute(0, 4, 5, 3, 1, 2).flatten(0, 2)  # one neighbourhood
+        cells = self.local_relation(groups).reshape(batch, far_h, far_w, channels, near_h, near_w)
+        x = cells.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, far_h * near_h, far_w * near_w)
         return x[:, :, top:top + height, left:left + width]
 
 

@@ -24,6 +24,7 @@ from ..diffusion.diffusers_schedulers import build_scheduler
 from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
+from ..export_tracing import constant_draws
 from ..head_losses import pixel_losses
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
@@ -361,7 +362,8 @@ class LatentDiffusionHead(BaseDecodeHead):
     def _logits(self, latent_BChw: Tensor, skips: Sequence[Tensor], tokens_BMC: Tensor | None) -> Tensor:
         members = []
         for index in range(self.inference.ensemble):
-            *_, denoised_BChw = self.trajectory(latent_BChw, tokens_BMC, self.inference.seed + index)
+            with constant_draws():
+                *_, denoised_BChw = self.trajectory(latent_BChw, tokens_BMC, self.inference.seed + index)
             members.append(self.decode(denoised_BChw, skips))
         if len(members) == 1:
             return members[0]

@@ -13,16 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..export_tracing import is_exported
+
 
 class PhaseConv2d(nn.Conv2d):
     """A ``Conv2d`` that takes dilated depthwise 3x3 convolutions apart into phases on CPU.
 
-    Arguments, tensor names and results are those of ``torch.nn.Conv2d``.
+    Arguments, tensor names and results are those of ``torch.nn.Conv2d``, which it is in an exported file: the layout of
+    the phases is that of one size, and other runtimes have dilated kernels.
     """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Returns the convolved map; channels-last where phases were used."""
-        if x_BCHW.device.type != 'cpu' or not self._splits:
+        if x_BCHW.device.type != 'cpu' or not self._splits or is_exported():
             return super().forward(x_BCHW)
         batch, channels, height, width = x_BCHW.shape
         dilation = self.dilation[0]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..export_tracing import unrecorded
+
 if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
     from diffusers import SchedulerMixin
 
@@ -50,7 +52,7 @@ class ReverseProcess:
                 A sample's result does not depend on its batch. It must not be the seed of ``noise_BChw``: the first
                 step would add that noise once more.
         """
-        scheduler = self._ready_scheduler()
+        scheduler = unrecorded(self._ready_scheduler)
         latent_BChw = _noised(scheduler, begin_BChw, noise_BChw)
         batch, options = len(begin_BChw), {}
         if self._takes_generator:

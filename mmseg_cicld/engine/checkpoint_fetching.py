@@ -10,8 +10,8 @@ from mmengine.dist import all_gather_object, barrier, is_main_process
 from torch.hub import download_url_to_file
 
 from ..downloads import download_path, hash_in_name, resolved_address, sha256_of
+from ..mmengine_internals import replaced_readers
 from .checkpoint_reading import CheckpointError, read_checkpoint
-from .mmengine_internals import replaced_readers
 
 _HTTP = ('http://', 'https://')
 

@@ -9,6 +9,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..atomic_files import remove_leftovers
+from ..mmengine_internals import accumulated_passes
 from .checkpoint_checks import bare_model, differing_state, endless_buffers, refuse_not_finite
 from .checkpoint_writing import write_atomically
 
@@ -42,7 +43,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             for folder in {Path(self.out_dir), Path(runner.work_dir)}:
                 remove_leftovers(folder)
-        counts = runner.optim_wrapper._accumulative_counts
+        counts = accumulated_passes(runner.optim_wrapper)
         intervals = {'default_hooks.checkpoint.interval': self.interval}
         if runner.val_loop is not None:
             intervals['train_cfg.val_interval'] = runner.val_interval

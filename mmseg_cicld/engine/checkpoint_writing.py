@@ -9,6 +9,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from ..atomic_files import write_synced
+from ..mmengine_internals import set_versions, versions
 from .checkpoint_reading import CheckpointError
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -88,11 +89,11 @@ def restore_histories(message_hub: Mapping) -> dict:
 
 def _plain_mapping(value: Mapping, where: str) -> dict:
     items = {to_plain(key, where): to_plain(item, f'{where}: {key}') for key, item in value.items()}
-    if not hasattr(value, '_metadata'):
+    if not versions(value):
         return items
     # The state dict of a module carries the versions of its layers beside the tensors.
     state = OrderedDict(items)
-    state._metadata = value._metadata  # type: ignore[attr-defined]
+    set_versions(state, versions(value))
     return state
 
 

@@ -8,6 +8,7 @@ from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..mmengine_internals import config_dict
 from ..models.backbones.mit_variants import MIT_VARIANTS
 from ..models.decode_heads.latent_diffusion_head import TRAINING_PARTS
 from .checkpoint_reading import CheckpointError
@@ -58,7 +59,7 @@ def plain_config(config: Config, keep_backbone: bool = False) -> Config:
         if name.replace('val', 'test') in kept:
             kept[name] = copy.deepcopy(kept[name.replace('val', 'test')])
     plain = Config(dict(kept, model=model))
-    if any(_is_ours(kind) for kind in _types(plain._cfg_dict)):
+    if any(_is_ours(kind) for kind in _types(config_dict(plain))):
         plain.custom_imports = dict(imports=['mmseg_cicld'], allow_failed_imports=False)
     return plain
 

@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ..mmengine_internals import accumulated_passes
 from .checkpoint_hook import AtomicCheckpointHook
 
 # What terminals, users and schedulers send; Windows has the first two only.
@@ -127,7 +128,8 @@ class GracefulStopHook(Hook):
         signal.raise_signal(signum)
 
     def _is_updated(self) -> bool:
-        return self._done % self._runner.optim_wrapper._accumulative_counts == 0 or self._done == self._runner.max_iters
+        counts = accumulated_passes(self._runner.optim_wrapper)
+        return self._done % counts == 0 or self._done == self._runner.max_iters
 
     def _save(self, everywhere: bool) -> str:
         hook = next((hook for hook in self._runner.hooks if isinstance(hook, AtomicCheckpointHook)), None)

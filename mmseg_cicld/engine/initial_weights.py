@@ -7,8 +7,8 @@ from pathlib import Path
 from mmengine.logging import MMLogger
 from torch import nn
 
+from ..mmengine_internals import set_versions, versions
 from .checkpoint_reading import CheckpointError
-from .mmengine_internals import set_versions, versions
 from .resuming import some
 
 _STUDENT = 'student.'

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from ..datasets.class_count import check_num_classes
 from ..datasets.label_audit import audit_train_datasets
+from ..mmengine_internals import (beginning, built_loops, end_workers, has_begun, is_training, randomness, set_begun,
+                                  set_position)
 from ..uda.uda_wrapper import COUNTERS
 from .acceleration import compile_segmentors
 from .checkpoint_fetching import fetch_checkpoint, safe_loading
@@ -29,8 +31,6 @@ from .folder_lock import folder_locked_for_all
 from .initial_weights import weights_for_training, weights_in
 from .layer_decay import refuse_stock_layer_decay
 from .loops import refuse_epoch_loop
-from .mmengine_internals import (beginning, built_loops, end_workers, has_begun, is_training, randomness, set_begun,
-                                 set_position)
 from .optimizer_state import load_optimizer_state, optimizer_state
 from .resumed_config import check_config, config_text
 from .resuming import check_parts, check_run, check_weights, newest_valid_checkpoint, some

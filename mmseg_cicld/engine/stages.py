@@ -13,10 +13,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from torch import Tensor, nn
 
+from ..mmengine_internals import set_beginning
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import write_atomically, write_checkpoint
 from .folder_lock import locked_folder
-from .mmengine_internals import set_beginning
 from .resuming import newest_valid_checkpoint
 from .runner import AdaptationRunner
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from ..mmengine_internals import config_dict
 from .accounting import OldPart, written
 
 _KNOWN = ('norm_cfg', 'crop_size', 'img_norm_cfg', 'dataset_type', 'data_root', 'img_scale', 'num_classes')
@@ -34,7 +35,7 @@ class OldConfig:
     @classmethod
     def of(cls, config: Config) -> 'OldConfig':
         """Takes a config that mmengine has read."""
-        return cls(_plain(config._cfg_dict), _used_names(config.text))
+        return cls(_plain(config_dict(config)), _used_names(config.text))
 
 
 def read_old_config(path: str | Path) -> OldConfig:

@@ -47,7 +47,7 @@ def adapt_stock_config(stock: Config, target_images: str, method: str = 'dacs') 
         train_cfg=dict(stock.train_cfg, type='ExactResumeTrainLoop'),
         default_hooks=_hooks(stock))
     settings.update({key: stock[key] for key in _KEPT if key in stock})
-    return Config(settings)._cfg_dict.to_dict()
+    return Config(settings).to_dict()
 
 
 def _refuse(stock: Config) -> None:

@@ -12,6 +12,7 @@ import torch
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
+from ..mmengine_internals import normalises
 from .crop_box import CropBox
 from .head_checks import check_head
 from .head_losses import head_losses, predicted_logits, raw_logits
@@ -265,7 +266,7 @@ def check_segmentor(segmentor: nn.Module) -> None:
         for head in heads_of(segmentor, key):
             check_head(head, f'model.segmentor.{key}')
     preprocessor = segmentor.data_preprocessor
-    if not getattr(preprocessor, '_enable_normalize', False):
+    if not normalises(preprocessor):
         raise ValueError('segmentor.data_preprocessor has no mean and std, which colour jitter and mixing need: set '
                          "model.segmentor.data_preprocessor=dict(type='SegDataPreProcessor', mean=..., std=...)")
     _check_ignored(segmentor)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ignore_index import IGNORE_INDEX
+from ..mmengine_internals import normalises
 from ..models.segmentor_protocol import TrainableSegmentor
 
 
@@ -26,7 +27,7 @@ class SegmentationGuide(nn.Module):
 
     def __init__(self, segmentor: nn.Module) -> None:
         super().__init__()
-        if not getattr(segmentor.data_preprocessor, '_enable_normalize', False):
+        if not normalises(segmentor.data_preprocessor):
             raise ValueError('the guiding segmentor has no mean and std, so how it wants its images is unknown: set '
                              "model.data_preprocessor=dict(type='SegDataPreProcessor', mean=..., std=...)")
         self.num_classes = TrainableSegmentor(segmentor).num_classes

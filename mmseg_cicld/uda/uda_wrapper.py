@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import _IncompatibleKeys
 
 from ..finite_losses import read_finite
+from ..mmengine_internals import counted_passes, set_counted_passes
 from ..models.segmentor_protocol import TrainableSegmentor, check_segmentor
 from ..random_streams import KeyedStreams
 from ..scaled_steps import update_parameters
@@ -199,9 +200,9 @@ class UDAWrapper(BaseModel):
     @staticmethod
     def _backward(optim_wrapper: OptimWrapper, loss: Tensor, last: bool) -> None:
         # mmengine counts one backward pass an iteration to know when accumulated gradients are due.
-        count = optim_wrapper._inner_count
+        count = counted_passes(optim_wrapper)
         optim_wrapper.backward(optim_wrapper.scale_loss(loss))
-        optim_wrapper._inner_count = count + 1 if last else count
+        set_counted_passes(optim_wrapper, count + 1 if last else count)
 
     def _step(self, optim_wrapper: OptimWrapper) -> None:
         self._count('iteration')

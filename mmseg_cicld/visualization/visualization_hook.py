@@ -10,7 +10,7 @@ from mmengine.visualization import DVCLiveVisBackend, LocalVisBackend, MLflowVis
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
-from ..engine.mmengine_internals import backends_of
+from ..mmengine_internals import backends_of
 from .latents import Tiles, denoises, denoising_rows
 from .panel import compose_panel, step_tiles
 

@@ -16,6 +16,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...finite_losses import image_files, read_finite
+from ...mmengine_internals import normalises
 from ...random_streams import KeyedStreams
 from ...scaled_steps import update_parameters
 from .critics import PatchAdversary, PerceptualDistance, renormalised
@@ -53,7 +54,7 @@ class AutoencoderPretraining(BaseModel):
     def __init__(self, autoencoder: dict, data_preprocessor: dict, perceptual: dict | None = None,
                  adversary: dict | None = None, kl_weight: float = 1e-6) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
-        if not getattr(self.data_preprocessor, '_enable_normalize', False):
+        if not normalises(self.data_preprocessor):
             raise ValueError('model.data_preprocessor of AutoencoderPretraining has no mean and std: set both to '
                              '[127.5, 127.5, 127.5]')
         self.autoencoder = build_autoencoder(autoencoder)

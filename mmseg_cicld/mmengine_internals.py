@@ -13,6 +13,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.visualization import Visualizer
 from mmengine.visualization.vis_backend import BaseVisBackend
+from torch import nn
 
 Reader = Callable[..., dict]
 
@@ -90,6 +91,13 @@ def set_counted_passes(optim_wrapper: OptimWrapper, count: int) -> None:
 def backends_of(visualizer: Visualizer) -> list[BaseVisBackend]:
     """Returns the backends of a visualizer."""
     return list(visualizer._vis_backends.values())
+
+
+# Data preprocessor of mmseg: that it normalises is known to its own flag alone.
+
+def normalises(preprocessor: nn.Module) -> bool:
+    """Tells whether a data preprocessor has a mean and a standard deviation."""
+    return getattr(preprocessor, '_enable_normalize', False)
 
 
 # Config and state dicts.

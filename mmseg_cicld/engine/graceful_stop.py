@@ -54,6 +54,7 @@ class GracefulStopHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Takes over the signals; they reach the workers of the data loader too, which have to outlive them."""
+        self._runner, self._done = runner, runner.iter
         if threading.current_thread() is not threading.main_thread():
             runner.logger.warning('training does not run in the main thread: signals such as SIGTERM and SIGINT stop '
                                   'it at once')
@@ -63,7 +64,6 @@ class GracefulStopHook(Hook):
         for loop in filter(None, (runner.train_loop, runner.val_loop)):
             loop.dataloader.worker_init_fn = partial(_init_worker, loop.dataloader.worker_init_fn, self._training)
         self._training.value = True
-        self._runner, self._done = runner, runner.iter
         self._previous = {signum: signal.signal(signum, self._remember) for signum in _SIGNALS
                           if not (signum == getattr(signal, 'SIGHUP', None)
                                   and signal.getsignal(signum) is signal.SIG_IGN)}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
+from mmseg.models.decode_heads import PointHead
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
@@ -270,6 +271,17 @@ def check_segmentor(segmentor: nn.Module) -> None:
         raise ValueError('segmentor.data_preprocessor has no mean and std, which colour jitter and mixing need: set '
                          "model.segmentor.data_preprocessor=dict(type='SegDataPreProcessor', mean=..., std=...)")
     _check_ignored(segmentor)
+    _check_cascade(segmentor)
+
+
+def _check_cascade(segmentor: nn.Module) -> None:
+    heads, train_cfg = heads_of(segmentor, 'decode_head'), segmentor.train_cfg or {}
+    if len(heads) > 1 and heads[-1].out_channels == 1:
+        raise ValueError('the last head of model.segmentor has out_channels=1, which mmseg cannot evaluate in a cascade: '
+                         'remove out_channels and threshold from it')
+    if isinstance(heads[-1], PointHead) and 'num_points' not in train_cfg:
+        raise ValueError('PointHead samples points in training: set model.segmentor.train_cfg=dict(num_points=2048, '
+                         'oversample_ratio=3, importance_sample_ratio=0.75)')
 
 
 def _check_ignored(segmentor: nn.Module) -> None:
@@ -278,7 +290,7 @@ def _check_ignored(segmentor: nn.Module) -> None:
     if len(ignored) > 1 or not 0 <= min(ignored) <= 255:
         raise ValueError(f'the heads of model.segmentor have ignore_index {sorted(ignored)}: give all of them the same, '
                          'in [0, 255]')
-    padded = segmentor.data_preprocessor.seg_pad_val
-    if {padded} != ignored:
+    padded = getattr(segmentor.data_preprocessor, 'seg_pad_val', None)
+    if padded is not None and {padded} != ignored:
         raise ValueError(f'model.segmentor.data_preprocessor.seg_pad_val is {padded}, but the heads ignore '
                          f'{ignored.pop()}: set seg_pad_val, or ignore_index of the heads, to the same label')

@@ -1,6 +1,7 @@
 """Signals end a training in an orderly manner; a dead worker ends it soon."""
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -156,3 +157,19 @@ def test_dead_worker_is_an_error_within_seconds(tmp_path, capfd):
     assert train_in_child(tmp_path, workers=2, options={'train_dataloader.dataset.die_at': 7, **QUIET}) == 1
     assert time.monotonic() - started < 20
     assert 'DataLoader worker' in capfd.readouterr().err
+
+
+def test_a_training_in_a_thread_runs_to_its_end(tmp_path):
+    """Notebooks and services do so; signals cannot be taken over there."""
+    failed = []
+
+    def body() -> None:
+        try:
+            train(tmp_path)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert not failed and (tmp_path / 'iter_8.pth').is_file()

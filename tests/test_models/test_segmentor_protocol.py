@@ -157,6 +157,11 @@ def test_a_part_of_the_protocol_is_refused(monkeypatch):
     (dict(decode_head=dict(FCN, ignore_index=254)), 'seg_pad_val is 255, but the heads ignore 254'),
     (dict(decode_head=dict(FCN, ignore_index=-100)), r'ignore_index \[-100\]: give all of them the same'),
     (dict(decode_head=FCN, auxiliary_head=dict(FCN, ignore_index=254)), r'ignore_index \[254, 255\]'),
+    (dict(KINDS['cascade'], decode_head=[FCN, dict(OCR, num_classes=2, out_channels=1, threshold=0.5, loss_decode=dict(
+        type='CrossEntropyLoss', use_sigmoid=True))]), 'out_channels=1, which mmseg cannot evaluate in a cascade'),
+    (dict(KINDS['cascade'], decode_head=[FCN, dict(
+        type='PointHead', in_channels=[8], in_index=[0], channels=8, num_classes=5, num_fcs=1, align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', loss_name='loss_point'))]), 'train_cfg=dict.num_points=2048'),
     (dict(data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64))), 'no mean and std')])
 def test_what_cannot_be_trained_is_refused(options, message):
     with pytest.raises(ValueError, match=message):

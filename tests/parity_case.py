@@ -36,6 +36,8 @@ class RecordedStreams(KeyedStreams):
         iteration, *index = key
         given = self.fixture.given
         if what == 'crop_box':
+            if 'hrda' not in self.fixture.config:
+                return [0.0, 0.0]
             return self._box_draws(given('hr_boxes')[iteration, OBJECTIVES.index(objective)])
         if what == 'noise':
             return given('mic_noise')[iteration, index[0], 0]
@@ -161,13 +163,13 @@ class Case:
     def _listen(self, context: StepContext) -> None:
         """Keeps the context of a step and what the student is trained on in it, by objective."""
         self.context, self.trained = context, {}
-        train_student = context.train_student
+        student_losses = context.student_losses
 
-        def listening(name: str, *batch, **options):
+        def listening(name: str, features, batch):
             self.trained[name] = batch
-            return train_student(name, *batch, **options)
+            return student_losses(name, features, batch)
 
-        context.train_student = listening
+        context.student_losses = listening
 
     def _objectives(self) -> list[dict]:
         distance, masked = self.config.get('fd'), self.config.get('mic')

@@ -3,13 +3,18 @@
 Run the same command again to go on where it was stopped.
 """
 import argparse
+from dataclasses import fields
 
 import torch
 from mmengine.dist import init_dist
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
+from mmseg_cicld.config_keys import TRAINING_KEYS
 from mmseg_cicld.engine.distributed import init_cpu_process_group
 from mmseg_cicld.translation.progressive import translate_progressively
+from mmseg_cicld.translation.run_settings import RunSettings
+
+PROGRESSIVE_KEYS = [*TRAINING_KEYS, *(field.name for field in fields(RunSettings)), 'progressive']
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -27,7 +32,7 @@ def main() -> None:
     parser = make_parser()
     args = parser.parse_args()
     with one_line_errors():
-        cfg = load_config(parser, args)
+        cfg = load_config(parser, args, known=PROGRESSIVE_KEYS)
         if args.launcher != 'none':
             (init_dist if torch.cuda.is_available() else init_cpu_process_group)(args.launcher)
         print(f'translated dataset: {translate_progressively(cfg, args.work_dir, args.launcher)}', flush=True)

@@ -22,8 +22,10 @@ def make_parser() -> argparse.ArgumentParser:
     add_config_options(parser)
     add_run_options(parser)
     parser.add_argument('--resume', nargs='?', const=True, default=False, type=checkpoint_name, metavar='FILE',
-                        help='continue from the newest undamaged checkpoint in the work dir (none there: start), or '
-                        'from FILE')
+                        help='continue from the newest undamaged checkpoint in the work dir (none there: start as '
+                        'without --resume), or from FILE')
+    parser.add_argument('--allow-changed-resume', action='store_true',
+                        help='resume with another data set, learning rate, threshold and the like than the checkpoint')
     parser.add_argument('--amp', nargs='?', const='bfloat16', choices=['bfloat16', 'float16'],
                         help='mixed precision: bfloat16 (default; GPU and CPU) or float16 with loss scaling (GPU)')
     return parser
@@ -53,8 +55,10 @@ def main() -> None:
         if args.amp is not None:
             apply_amp(parser, cfg, args.amp)
         if args.resume:
-            cfg.resume = True
-            cfg.load_from = None if args.resume is True else args.resume
+            cfg.resume = 'auto' if args.resume is True else True
+            cfg.load_from = cfg.get('load_from') if args.resume is True else args.resume
+        if args.allow_changed_resume:
+            cfg.allow_changed_resume = True
         cfg.setdefault('runner_type', 'AdaptationRunner')
         RUNNERS.build(cfg).train()
 

@@ -3,9 +3,10 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
-from mmseg_cicld.command_line import one_line_errors
+from mmseg_cicld.command_line import one_line_errors, read_config
+from mmseg_cicld.config_keys import check_training_keys
 from mmseg_cicld.engine.stages import Stage, run_stages
 
 
@@ -25,12 +26,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def read_stage(parser: argparse.ArgumentParser, args: argparse.Namespace, path: str) -> Stage:
-    """Reads the config of one stage; a file that is not there ends the program with code 2 and a line that names it."""
-    try:
-        config = Config.fromfile(path)
-    except FileNotFoundError as error:
-        parser.error(f'cannot read the config: {error}')
-    config.merge_from_dict(args.cfg_options)
+    """Reads the config of one stage; one that cannot be read ends the program with code 2 and a line that names it."""
+    config = read_config(parser, path, args.cfg_options)
+    check_training_keys(config)
     config.setdefault('runner_type', 'AdaptationRunner')
     return Stage(Path(path).stem, config)
 

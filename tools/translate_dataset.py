@@ -4,12 +4,16 @@ The output has the layout of the source: the config of the source with data_root
 """
 import argparse
 import os
+from dataclasses import fields
 
 import torch
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.engine.distributed import init_cpu_process_group
 from mmseg_cicld.translation import TranslationError, translate_dataset
+from mmseg_cicld.translation.run_settings import RunSettings
+
+TRANSLATION_KEYS = [field.name for field in fields(RunSettings)]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -38,7 +42,7 @@ def main() -> None:
     parser = make_parser()
     args = parser.parse_args()
     with one_line_errors():
-        cfg = load_config(parser, args)
+        cfg = load_config(parser, args, known=TRANSLATION_KEYS)
         if args.launcher == 'pytorch':
             join_processes()
         print(f'translated dataset: {translate_dataset(cfg, args.output)}', flush=True)

@@ -4,7 +4,7 @@ Sources: the label definitions that Cityscapes, GTA5 and SYNTHIA publish with th
 """
 import numpy as np
 
-IGNORE = 255
+from ..ignore_index import IGNORE_INDEX
 
 # Cityscapes label id of each training id; GTA5 labels use the same numbers.
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -16,7 +16,7 @@ SYNTHIA_TRAIN_IDS = {3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16:
 
 def lookup_table(train_ids: dict[int, int]) -> np.ndarray:
     """Returns uint8 [65536] that maps a number of a label file to its training id, all others to 255."""
-    table = np.full(2**16, IGNORE, np.uint8)
+    table = np.full(2**16, IGNORE_INDEX, np.uint8)
     for number, train_id in train_ids.items():
         table[number] = train_id
     return table

@@ -1,9 +1,11 @@
-"""The number of classes is said once, by the dataset; the heads of a segmentor follow it."""
+"""The number of classes is said once, by the dataset; heads follow it, and ignore the pixels that it ignores."""
 from collections.abc import Iterator
 
 from mmengine.config import Config
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
+
+from .ignored_pixels import check_ignore_index
 
 HEADS = ('decode_head', 'auxiliary_head')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -11,6 +13,8 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 def check_num_classes(cfg: Config) -> int:
     """Fills in ``num_classes`` of every head that leaves it out, and refuses one that contradicts the dataset.
+
+    Also refuses parts with another ``ignore_index`` than the dataset has, see :func:`check_ignore_index`.
 
     To be called before the model is built. So a config for other classes only changes the dataset, as long as its
     heads do not say ``num_classes`` themselves.
@@ -22,7 +26,8 @@ def check_num_classes(cfg: Config) -> int:
         The number of classes; 0 where training has images alone.
 
     Raises:
-        ValueError: If a head or the evaluation data contradicts the classes of the training data.
+        ValueError: If a head or the evaluation data contradicts the classes of the training data, or a part of the
+            config the ``ignore_index`` of its data.
     """
     loaders = [name for name in LOADERS if isinstance(cfg.get(name), dict)]
     if loaders and cfg[loaders[0]]['dataset']['type'] == 'UnlabelledDataset':
@@ -41,6 +46,7 @@ def check_num_classes(cfg: Config) -> int:
         raise ValueError(f'the dataset of {first} has no classes: set its metainfo=dict(classes=[...]), or put a '
                          'classes.txt into the data_root of a FolderDataset')
     _set_heads(cfg, count, first)
+    check_ignore_index(cfg, list(_heads(cfg['model'])), count)
     return count
 
 

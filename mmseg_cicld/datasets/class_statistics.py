@@ -4,33 +4,65 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from mmengine.utils import track_progress_rich
+from torch.utils.data import Dataset
 
+from ..ignore_index import IGNORE_INDEX
 from .domain import class_ids_as_trained
 from .file_reading import read_label
 from .file_writing import write_json
+from .loading import Loading
 from .rare_class_sampling import STATS_FILE
+from .wrapped_datasets import ignore_index_of, original
 
-IGNORE = 255
+_ROWS = 1024  # counting needs eight times the memory of what is counted at once
 
 
-def count_pixels(label_HW: np.ndarray) -> dict[str, int]:
-    """Counts the pixels of each class id in a uint8 label; 255 (ignore) is left out, keys are strings as in JSON."""
-    counts = np.bincount(label_HW.reshape(-1), minlength=256)
-    counts[IGNORE] = 0
+def count_ids(label_HW: np.ndarray) -> np.ndarray:
+    """Counts the pixels of each number of a uint8 label of any size, int64 [256]."""
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(label_HW), _ROWS):
+        counts += np.bincount(label_HW[start:start + _ROWS].reshape(-1), minlength=256)
+    return counts
+
+
+def count_pixels(label_HW: np.ndarray, ignore_index: int = IGNORE_INDEX) -> dict[str, int]:
+    """Counts the pixels of each class id in a uint8 label without ignored ones; keys are strings as in JSON."""
+    counts = count_ids(label_HW)
+    counts[ignore_index] = 0
     return {str(class_id): int(counts[class_id]) for class_id in np.flatnonzero(counts)}
+
+
+def label_files(dataset: Dataset) -> list[dict]:
+    """Lists what :func:`count_file` takes of each label file of a dataset, once where it is repeated.
+
+    Raises:
+        ValueError: If the dataset has images without labels.
+    """
+    files: dict[str, dict] = {}
+    ignore_index = ignore_index_of(dataset)
+    for index in range(len(dataset)):
+        part, place = original(dataset, index)
+        info = part.get_data_info(place)
+        if info.get('seg_map_path') is None:
+            raise ValueError(f'{info["img_path"]} has no label: set data_prefix.seg_map_path of its dataset')
+        files.setdefault(info['seg_map_path'], dict(info, storage=Loading.of(part).label_storage,
+                                                    ignore_index=ignore_index))
+    return list(files.values())
 
 
 def count_file(info: dict) -> dict:
     """Counts one label file, at its own resolution.
 
     Args:
-        info: ``seg_map_path`` and, if the labels are changed on loading, ``reduce_zero_label`` and ``label_map``.
+        info: ``seg_map_path`` and, if the labels are changed on loading, ``reduce_zero_label`` and ``label_map``;
+            ``storage`` (``backend_args``) and ``ignore_index`` if they are not the usual ones.
 
     Returns:
         ``{"<class id>": pixels, ..., "file": path}``.
     """
     path = info['seg_map_path']
-    return dict(count_pixels(class_ids_as_trained(read_label(path), info)), file=path.replace(os.sep, '/'))
+    label_HW = class_ids_as_trained(read_label(path, info.get('storage')), info)
+    return dict(count_pixels(label_HW, info.get('ignore_index', IGNORE_INDEX)), file=path.replace(os.sep, '/'))
 
 
 def count_files(infos: Sequence[dict], nproc: int) -> list[dict]:
@@ -38,13 +70,14 @@ def count_files(infos: Sequence[dict], nproc: int) -> list[dict]:
     return run_parallel(count_file, infos, nproc, 'Counting classes')
 
 
-def refuse_unknown_ids(entries: Sequence[dict], num_classes: int) -> None:
+def refuse_unknown_ids(entries: Sequence[dict], num_classes: int, ignore_index: int = IGNORE_INDEX) -> None:
     """Raises ValueError, naming files, if labels have ids that the dataset has no class for."""
     bad = [(entry['file'], [int(k) for k in entry if k != 'file' and int(k) >= num_classes]) for entry in entries]
     bad = [f'{file} has {ids[:5]}' for file, ids in bad if ids]
     if bad:
         raise ValueError(f'{len(bad)} labels have ids without a class, allowed are 0 to {num_classes - 1} and '
-                         f'{IGNORE}: {"; ".join(bad[:3])}. Convert the labels, or list all classes in metainfo.classes')
+                         f'{ignore_index}: {"; ".join(bad[:3])}. Convert the labels, or list all classes in '
+                         'metainfo.classes')
 
 
 def write_statistics(entries: Sequence[dict], folder: str) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 from mmseg.datasets import CityscapesDataset
 from PIL import Image, ImageDraw
 
-from .cityscapes_ids import CITYSCAPES_TABLE, IGNORE, SYNTHIA_TABLE
+from ..atomic_files import replacing
+from ..ignore_index import IGNORE_INDEX
+from .cityscapes_ids import CITYSCAPES_TABLE, SYNTHIA_TABLE
 from .class_statistics import count_pixels, run_parallel
 from .file_reading import DataFileError, read_label
 from .file_writing import write_png
@@ -102,7 +104,7 @@ def read_cityscapes_polygons(path: str) -> np.ndarray:
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
-        image = Image.new('L', (content['imgWidth'], content['imgHeight']), IGNORE)
+        image = Image.new('L', (content['imgWidth'], content['imgHeight']), IGNORE_INDEX)
         draw = ImageDraw.Draw(image)
         for entry in content['objects']:
             train_id = None if entry.get('deleted') else _polygon_train_id(entry['label'])
@@ -122,7 +124,7 @@ def _polygon_train_id(name: str) -> int | None:
         return None
     if name != 'polegroup' and single in classes:
         return classes.index(single)
-    return IGNORE
+    return IGNORE_INDEX
 
 
 def gather_files(pairs: Sequence[tuple[str, str]], nproc: int) -> None:
@@ -149,10 +151,8 @@ def gather_file(pair: tuple[str, str]) -> None:
         if not os.path.samefile(path, place) and not filecmp.cmp(path, place, shallow=False):
             raise ValueError(f'{place} exists and differs from {path}: remove it or choose another folder')
         return
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    part = f'{place}.{os.getpid()}.part'
-    try:
-        os.link(path, part)
-    except OSError:  # another disk, or a file system without links
-        shutil.copyfile(path, part)
-    os.replace(part, place)
+    with replacing(place) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:  # another disk, or a file system without links
+            shutil.copyfile(path, temporary)

@@ -10,8 +10,12 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from .file_reading import DataFileError, check_same_size, read_image, read_label
+from ..ignore_index import IGNORE_INDEX
+from .file_reading import DataFileError, check_same_size
 from .folder_dataset import FolderDataset
+from .ignored_pixels import checked_ignore_index, fill_transforms
+from .loading import Loading
+from .wrapped_datasets import ignore_index_of, is_local, map_leaves, original
 
 # Transforms that draw nothing: a second crop of the same file need not decode and resize it again.
 DETERMINISTIC = ('LoadImageStrictly', 'LoadLabelStrictly', 'LoadPseudoLabelMargins', 'LoadImageFromFile',
@@ -22,18 +26,27 @@ def build_dataset(config: dict, role: str) -> Dataset:
     """Builds a dataset from its config and makes sure that it has files.
 
     Args:
-        config: Config of any dataset in mmseg's registry.
+        config: Config of any dataset in mmseg's registry, wrappers such as ``ConcatDataset`` too.
         role: What messages call it, for example ``'source'``.
 
     Raises:
-        ValueError: If the folder of images is missing or holds no file with the wanted suffix.
+        ValueError: If the folder of images is missing or holds no file with the wanted suffix, or its
+            ``ignore_index`` cannot be kept.
     """
     if not isinstance(config, dict):
         raise TypeError(f'the {role} dataset must be given as a config (a dict with "type"), not {config!r}')
-    config = copy.deepcopy(config)
+    built = map_leaves(copy.deepcopy(config), lambda leaf: _build_leaf(leaf, role))
+    return DATASETS.build(built) if isinstance(built, dict) else built
+
+
+def _build_leaf(config: dict, role: str) -> Dataset | dict:
+    """Builds a dataset that reads files; what is none of mmseg's stays a config."""
     if not issubclass(DATASETS.get(config['type']) or object, BaseSegDataset):
-        return DATASETS.build(config)
+        return config
     dataset = DATASETS.build(dict(config, lazy_init=True))
+    if checked_ignore_index(dataset) != IGNORE_INDEX:
+        fill_transforms(config.get('pipeline') or (), dataset.ignore_index)
+        dataset = DATASETS.build(dict(config, lazy_init=True))
     if not isinstance(dataset, FolderDataset):  # which checks its folders itself
         check_folder(dataset, role)
     dataset.full_init()
@@ -44,18 +57,29 @@ def check_folder(dataset: BaseSegDataset, role: str) -> None:
     """Raises ValueError if the image folder or the list file of a dataset is missing, or no image is found."""
     folder, storage = dataset.data_prefix.get('img_path') or '', dataset.backend_args
     if dataset.ann_file and not os.path.isdir(dataset.ann_file):
-        if not fileio.exists(dataset.ann_file, backend_args=storage):
+        if not is_local(dataset.ann_file, storage):
+            raise ValueError(f'ann_file={dataset.ann_file!r} of the {role} dataset goes with backend_args={storage}, '
+                             'but mmseg reads lists of files from the disk alone: remove ann_file to use all files of the '
+                             'folder, or backend_args and keep the data on the disk')
+        if not os.path.isfile(dataset.ann_file):
             raise ValueError(f'the {role} dataset lists its files in ann_file={dataset.ann_file!r}, which does not '
                              'exist: correct ann_file or remove it to use all files of the folder')
         return
     if not fileio.isdir(folder, backend_args=storage):
         raise ValueError(f'the {role} dataset reads images from {folder!r}, which is no folder: set its data_root and '
                          'data_prefix.img_path')
-    found = fileio.list_dir_or_file(folder, list_dir=False, suffix=dataset.img_suffix, recursive=True,
-                                    backend_args=storage)
-    if next(iter(found), None) is None:
-        raise ValueError(f'the {role} dataset finds no image *{dataset.img_suffix} in {folder!r}: set its img_suffix '
+    found = fileio.list_dir_or_file(folder, list_dir=False, recursive=True, backend_args=storage)
+    suffix = dataset.img_suffix
+    images = [name for name in found if name.lower().endswith(suffix.lower())]
+    if not images:
+        raise ValueError(f'the {role} dataset finds no image *{suffix} in {folder!r}: set its img_suffix '
                          'and data_prefix.img_path')
+    other = [name for name in images if not name.endswith(suffix)]
+    if other:
+        raise ValueError(f'{len(other)} of {len(images)} images in {folder!r}, such as {other[0]}, end as '
+                         f'img_suffix={suffix!r} of the {role} dataset says but for capital letters, so '
+                         f'{type(dataset).__name__} would leave them out: rename them, set img_suffix, or use '
+                         'FolderDataset')
 
 
 class Domain:
@@ -69,7 +93,7 @@ class Domain:
     def __init__(self, dataset: Dataset, role: str) -> None:
         self.dataset, self.role = dataset, role
         self.classes = tuple(dataset.metainfo.get('classes') or ())
-        self.ignore_index = getattr(dataset, 'ignore_index', 255)
+        self.ignore_index = ignore_index_of(dataset)
         if not len(dataset):
             raise ValueError(f'the {role} dataset {type(dataset).__name__} is empty')
 
@@ -78,16 +102,18 @@ class Domain:
 
     def data_info(self, index: int) -> dict:
         """Returns the files of one sample: ``img_path`` and, with labels, ``seg_map_path``."""
-        return self.dataset.get_data_info(index)
+        part, place = original(self.dataset, index)
+        return part.get_data_info(place)
 
     def reader(self, index: int) -> Callable[[], dict]:
         """Returns a function that gives the sample with a fresh augmentation at each call.
 
         Files are read once, at the first call; augmentations draw from the global random streams.
         """
-        if not isinstance(self.dataset, BaseSegDataset):
-            return lambda: self._guarded(index, lambda: self.dataset[index])
-        steps = self.dataset.pipeline.transforms
+        part, place = original(self.dataset, index)
+        if not isinstance(part, BaseSegDataset):
+            return lambda: self._guarded(index, lambda: part[place])
+        steps = part.pipeline.transforms
         split = next((i for i, step in enumerate(steps) if type(step).__name__ not in DETERMINISTIC), len(steps))
         kept: list[dict] = []
 
@@ -111,11 +137,11 @@ class Domain:
     def _explain(self, index: int, error: Exception) -> str:
         info = self.data_info(index)
         label = info.get('seg_map_path')
+        loading = Loading.of(original(self.dataset, index)[0])
         try:
-            storage = getattr(self.dataset, 'backend_args', None)
-            image = read_image(info['img_path'], storage)
+            image, _ = loading.image(info)
             if label is not None and self.role == 'source':
-                check_same_size(info['img_path'], image.shape[:2], label, read_label(label, storage).shape)
+                check_same_size(info['img_path'], image.shape[:2], label, loading.label(info)[0].shape)
         except DataFileError as reason:
             return f'{self.role} dataset: {reason}'
         if isinstance(error, KeyError) and error.args == ('seg_map_path',):

@@ -1,24 +1,15 @@
 """Writes files so that a killed program leaves the old file or the new one, never half of it."""
 import json
-import os
 
 import cv2
 import numpy as np
 
+from ..atomic_files import write_synced
+
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Writes a file whole: under another name first, then renamed. Makes its folder."""
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    part = f'{path}.{os.getpid()}.part'
-    try:
-        with open(part, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
+    """Writes a file whole, see :func:`write_synced`."""
+    write_synced(path, lambda stream: stream.write(data))
 
 
 def write_png(path: str, image: np.ndarray) -> None:

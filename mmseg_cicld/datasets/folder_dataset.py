@@ -1,6 +1,5 @@
 """Your own data: a folder of images, a folder of label images, a list of classes."""
 import json
-import os
 from collections.abc import Sequence
 
 from mmengine import fileio
@@ -16,10 +15,11 @@ class FolderDataset(BaseSegDataset):
     """Images and labels of any size and class count; sub-folders are searched too.
 
     The label of ``IMG_PATH/a/b.jpg`` is ``SEG_MAP_PATH/a/b.png``: the same place and name, then ``seg_map_suffix``
-    in place of the image's suffix. A label image holds one class id a pixel (0 for the first class), 255 = ignore.
+    in place of the image's suffix, in small or capital letters. A label image holds one class id a pixel (0 for the
+    first class), 255 = ignore.
 
-    The classes come from one place: ``metainfo=dict(classes=[...])``, or ``metainfo=dict(classes='FILE')``, or
-    ``classes.txt`` / ``classes.json`` in ``data_root``. A text file has one name a line, a JSON file a list of
+    The classes come from one place: ``metainfo=dict(classes=[...])``, or ``metainfo=dict(classes='FILE')`` (on the
+    disk), or ``classes.txt`` / ``classes.json`` in ``data_root``. A text file has one name a line, a JSON file a list of
     names or ``{"classes": [names], "palette": [[r, g, b], ...]}``. ``num_classes`` of the heads follows from it.
 
     Args:
@@ -41,7 +41,7 @@ class FolderDataset(BaseSegDataset):
         super().__init__(
             data_root=data_root,
             data_prefix=dict(img_path='images') if data_prefix is None else data_prefix,
-            metainfo=read_classes(metainfo, data_root),
+            metainfo=read_classes(metainfo, data_root, kwargs.get('backend_args')),
             img_suffix=img_suffix if isinstance(img_suffix, str) else tuple(img_suffix),
             seg_map_suffix=seg_map_suffix,
             **kwargs)
@@ -57,12 +57,16 @@ class FolderDataset(BaseSegDataset):
         names = sorted(self._files(images, self.img_suffix))
         if not names:
             raise ValueError(f'no image {self.img_suffix} in {images!r}: set data_prefix.img_path or img_suffix')
+        paths = [self._join(images, name) for name in names]
         if labels is None:
-            return [self._info(os.path.join(images, name), None) for name in names]
+            return [self._info(path, None) for path in paths]
         wanted = [_stem(name, self.img_suffix) + self.seg_map_suffix for name in names]
-        self._check_labels(labels, names, wanted)
-        return [self._info(os.path.join(images, name), os.path.join(labels, label))
-                for name, label in zip(names, wanted)]
+        present = self._labels(labels)
+        self._check_labels(labels, names, wanted, present)
+        return [self._info(path, self._join(labels, present[label])) for path, label in zip(paths, wanted)]
+
+    def _join(self, folder: str, name: str) -> str:
+        return fileio.join_path(folder, name, backend_args=self.backend_args)
 
     def _files(self, folder: str, suffix: str | tuple[str, ...]) -> list[str]:
         # Suffixes are compared without case: cameras write .JPG.
@@ -74,11 +78,17 @@ class FolderDataset(BaseSegDataset):
         info = dict(img_path=image, label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[])
         return info if label is None else dict(info, seg_map_path=label)
 
-    def _check_labels(self, folder: str, names: list[str], wanted: list[str]) -> None:
+    def _labels(self, folder: str) -> dict[str, str]:
+        """Lists label files by what they are called with the suffix as it is given."""
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise ValueError(f'{folder!r} is no folder: set data_prefix.seg_map_path, or remove it if the images have '
                              'no labels')
-        present = set(self._files(folder, self.seg_map_suffix))
+        suffix = self.seg_map_suffix
+        # Of two that differ in capital letters, the one with the suffix as given comes last and wins.
+        found = sorted(self._files(folder, suffix), key=lambda name: name.endswith(suffix))
+        return {name[:len(name) - len(suffix)] + suffix: name for name in found}
+
+    def _check_labels(self, folder: str, names: list[str], wanted: list[str], present: dict[str, str]) -> None:
         missing = [label for label in wanted if label not in present]
         if missing:
             raise ValueError(f'{len(missing)} of {len(wanted)} images have no label in {folder!r}, for example '
@@ -91,26 +101,26 @@ class FolderDataset(BaseSegDataset):
                              'names or set img_suffix')
 
 
-def read_classes(metainfo: dict | None, data_root: str) -> dict:
+def read_classes(metainfo: dict | None, data_root: str, backend_args: dict | None = None) -> dict:
     """Returns ``metainfo`` with the classes read from their file, see :class:`FolderDataset`."""
     metainfo = dict(metainfo or {})
     if metainfo.get('classes') is None:
         metainfo.pop('classes', None)
-        path = next((p for p in (os.path.join(data_root, name) for name in CLASS_FILES) if os.path.isfile(p)), None)
-        return metainfo if path is None else metainfo | _read_class_file(path)
+        places = [fileio.join_path(data_root or '', name, backend_args=backend_args) for name in CLASS_FILES]
+        path = next((path for path in places if fileio.isfile(path, backend_args=backend_args)), None)
+        return metainfo if path is None else metainfo | _read_class_file(path, backend_args)
     if isinstance(metainfo['classes'], str):
         path = metainfo.pop('classes')
-        return metainfo | _read_class_file(path)
+        return metainfo | _read_class_file(path, None)
     _check_names(metainfo['classes'], 'metainfo.classes')
     return metainfo
 
 
-def _read_class_file(path: str) -> dict:
-    if not os.path.isfile(path):
+def _read_class_file(path: str, backend_args: dict | None) -> dict:
+    if not fileio.isfile(path, backend_args=backend_args):
         raise ValueError(f'metainfo.classes={path!r} does not exist: give a list of names, or a text file with one '
                          'name a line')
-    with open(path, encoding='utf-8-sig') as file:
-        text = file.read()
+    text = fileio.get_text(path, encoding='utf-8-sig', backend_args=backend_args)
     if not path.endswith('.json'):
         content = {'classes': [line.strip() for line in text.splitlines() if line.strip()]}
     else:

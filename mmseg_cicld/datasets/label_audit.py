@@ -1,5 +1,4 @@
 """Looks at data files before training: what would stop a run, or spoil it in silence."""
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,34 +6,19 @@ from functools import partial
 
 import numpy as np
 from mmengine.config import Config
-from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS
-from PIL import Image
 from prettytable import PrettyTable
 from torch.utils.data import Dataset
 
-from .class_statistics import IGNORE, run_parallel
-from .domain import build_dataset, class_ids_as_trained
-from .file_reading import DataFileError, check_same_size, read_image, read_label
+from ..ignore_index import IGNORE_INDEX
+from .class_statistics import run_parallel
+from .domain import build_dataset
+from .loading import LABEL_LOADERS, Loading
+from .sample_audit import ALL_BITS, ALL_IGNORE, FEW_BITS, Finding, SampleAudit, audit_sample
 from .uda_dataset import UDADataset
 from .unlabelled_dataset import DOMAINS
+from .wrapped_datasets import ignore_index_of, map_leaves, original
 
 TRAINING_SAMPLE = 16
-ALL_IGNORE = 'all-ignore'
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One fault: what kind, in which file, and a sentence with the fix."""
-
-    kind: str
-    file: str
-    message: str
-
-    @property
-    def text(self) -> str:
-        """The sentence with the file in it."""
-        return self.message if self.file in self.message else f'{self.file} {self.message}'
 
 
 @dataclass
@@ -46,9 +30,10 @@ class AuditReport:
         total: Number of its samples.
         checked: Number of samples that were looked at.
         class_names: Classes by id; empty if labels were not looked at.
-        pixels: Pixels of each training id over the checked labels, 255 included.
+        pixels: Pixels of each training id over the checked labels, ignored ones included.
         palette_files: Number of palette PNGs; their palette indices are taken as class ids.
         findings: Faults.
+        ignore_index: Training id of pixels that are not trained on.
     """
 
     name: str
@@ -58,6 +43,7 @@ class AuditReport:
     pixels: dict[int, int] = field(default_factory=dict)
     palette_files: int = 0
     findings: list[Finding] = field(default_factory=list)
+    ignore_index: int = IGNORE_INDEX
 
     @property
     def ok(self) -> bool:
@@ -76,7 +62,7 @@ class AuditReport:
         if self.pixels:
             total = sum(self.pixels.values())
             table = PrettyTable(['id', 'class', 'pixels', '%'], align='r')
-            for class_id, name in [*enumerate(self.class_names), (IGNORE, '(ignore)')]:
+            for class_id, name in [*enumerate(self.class_names), (self.ignore_index, '(ignore)')]:
                 count = self.pixels.get(class_id, 0)
                 table.add_row([class_id, name, count, f'{100 * count / total:.3f}'])
             lines.append(table.get_string())
@@ -91,7 +77,7 @@ class AuditReport:
 
 
 def audit_dataset(dataset: Dataset, max_files: int | None = None, nproc: int = 1, name: str = 'dataset',
-                  with_labels: bool = True, show_progress: bool = False) -> AuditReport:
+                  with_labels: bool = True, show_progress: bool = False, channels: int | None = None) -> AuditReport:
     """Looks at the files of a dataset.
 
     Args:
@@ -101,6 +87,7 @@ def audit_dataset(dataset: Dataset, max_files: int | None = None, nproc: int = 1
         name: How the report calls the dataset.
         with_labels: Whether labels are wanted; without, only the images are looked at.
         show_progress: Whether to show a progress bar.
+        channels: How many channels the network takes; None for those of the first image.
 
     Returns:
         The report; nothing is raised for faulty files.
@@ -108,69 +95,58 @@ def audit_dataset(dataset: Dataset, max_files: int | None = None, nproc: int = 1
     total = len(dataset)
     count = total if max_files is None else min(max_files, total)
     chosen = np.unique(np.linspace(0, total - 1, count).round().astype(int)) if count else []
-    infos = [dict(dataset.get_data_info(int(i))) for i in chosen]
-    classes = tuple(dataset.metainfo.get('classes') or ())
-    check = partial(audit_sample, num_classes=len(classes), with_labels=with_labels)
-    if (show_progress or nproc > 1) and infos:
-        samples = run_parallel(check, infos, nproc, f'Checking {name}')
+    places = [original(dataset, int(i)) for i in chosen]
+    tasks = [(dict(part.get_data_info(place)), Loading.of(part)) for part, place in places]
+    classes, ignore_index = tuple(dataset.metainfo.get('classes') or ()), ignore_index_of(dataset)
+    check = partial(_audit_task, num_classes=len(classes), with_labels=with_labels, ignore_index=ignore_index)
+    if (show_progress or nproc > 1) and tasks:
+        samples = run_parallel(check, tasks, nproc, f'Checking {name}')
     else:
-        samples = [check(info) for info in infos]
-    report = AuditReport(name, total, len(infos), classes if with_labels else ())
+        samples = [check(task) for task in tasks]
+    report = AuditReport(name, total, len(tasks), classes if with_labels else (), ignore_index=ignore_index)
     pixels: Counter = Counter()
-    for findings, counts, palette in samples:
-        report.findings += findings
-        report.palette_files += palette
-        pixels.update(counts)
+    for sample in samples:
+        report.findings += sample.findings
+        report.palette_files += sample.palette
+        pixels.update(sample.counts)
     report.pixels = dict(pixels)
-    _find_binary_masks(report, infos)
+    files = [info for info, _ in tasks]
+    _allow_dark_images(report, samples)
+    _find_channels(report, samples, files, channels)
+    _find_binary_masks(report, files)
     return report
 
 
-def audit_sample(info: dict, num_classes: int, with_labels: bool) -> tuple[list[Finding], dict[int, int], bool]:
-    """Looks at one image and its label; returns findings, pixels by training id, and whether it is a palette PNG."""
-    image_path, label_path = info['img_path'], info.get('seg_map_path')
-    findings, image, palette = [], None, False
-    try:
-        image = read_image(image_path)
-    except DataFileError as error:
-        findings.append(Finding('missing' if not os.path.exists(image_path) else 'image', image_path, str(error)))
-    if not with_labels:
-        return findings, {}, False
-    if label_path is None:
-        return [*findings, Finding('missing', image_path, 'has no label: set data_prefix.seg_map_path')], {}, False
-    try:
-        label_HW = read_label(label_path)
-        with Image.open(label_path) as file:
-            palette = file.mode == 'P'
-        if image is not None:
-            check_same_size(image_path, image.shape[:2], label_path, label_HW.shape)
-    except DataFileError as error:
-        kind = 'missing' if not os.path.exists(label_path) else 'size' if 'must be equal' in str(error) else 'label'
-        return [*findings, Finding(kind, label_path, str(error))], {}, palette
-    counts = dict(zip(*(part.tolist() for part in np.unique(class_ids_as_trained(label_HW, info),
-                                                             return_counts=True))))
-    return findings + _find_ids(label_path, counts, num_classes, palette), counts, palette
+def _audit_task(task: tuple[dict, Loading], num_classes: int, with_labels: bool, ignore_index: int) -> SampleAudit:
+    info, loading = task
+    return audit_sample(info, num_classes, with_labels, loading, ignore_index)
 
 
-def _find_ids(path: str, counts: dict[int, int], num_classes: int, palette: bool) -> list[Finding]:
-    outside = [class_id for class_id in counts if num_classes <= class_id != IGNORE]
-    note = ' (a palette PNG: its palette indices are taken as ids)' if palette else ''
-    if outside:
-        return [Finding('ids', path, f'has the ids {outside[:10]}{note}, allowed are 0 to {num_classes - 1} and '
-                        f'{IGNORE} (ignore): convert the labels to training ids, or list all classes in '
-                        'metainfo.classes')]
-    if set(counts) == {IGNORE}:
-        return [Finding(ALL_IGNORE, path, f'every pixel is {IGNORE} (ignore): nothing can be learned from it. Remove '
-                        'it with its image, or convert its labels')]
-    return []
+def _allow_dark_images(report: AuditReport, samples: list[SampleAudit]) -> None:
+    """Where other files use all 16 bits, one that does not is a dark image."""
+    if any(sample.bits == ALL_BITS for sample in samples):
+        report.findings = [finding for finding in report.findings if finding.kind != FEW_BITS]
 
 
-def _find_binary_masks(report: AuditReport, infos: list[dict]) -> None:
-    if len(report.class_names) > 1 and set(report.pixels) == {0, IGNORE}:
+def _find_channels(report: AuditReport, samples: list[SampleAudit], files: list[dict], wanted: int | None) -> None:
+    found = [sample.channels for sample in samples]
+    first = next((number for number in found if number is not None), None)
+    for number, info in zip(found, files):
+        if number is not None and number != (wanted or first):
+            needed = ('as data_preprocessor.mean of the model has' if wanted else 'as other images have')
+            report.findings.append(Finding(
+                'channels', info['img_path'], f'is loaded with {number} channels, not {wanted or first} {needed}: set '
+                'color_type of LoadImageStrictly in the pipeline (color, grayscale, unchanged), or mean and std of '
+                'data_preprocessor and in_channels of the backbone'))
+
+
+def _find_binary_masks(report: AuditReport, files: list[dict]) -> None:
+    ignored = report.ignore_index
+    if len(report.class_names) > 1 and set(report.pixels) == {0, ignored}:
         report.findings.append(Finding(
-            '0/255 masks', infos[0].get('seg_map_path', ''),
-            f'all {report.checked} checked labels hold only 0 and 255. 255 means ignore, so the other '
-            f'{len(report.class_names) - 1} classes are never learned: write 1 in place of 255 in binary masks'))
+            f'0/{ignored} masks', files[0].get('seg_map_path', ''),
+            f'all {report.checked} checked labels hold only 0 and {ignored}. {ignored} means ignore, so the other '
+            f'{len(report.class_names) - 1} classes are never learned: write 1 in place of {ignored} in binary masks'))
 
 
 def audit_train_datasets(data: Config | dict | UDADataset, max_files: int = TRAINING_SAMPLE) -> list[AuditReport]:
@@ -186,7 +162,8 @@ def audit_train_datasets(data: Config | dict | UDADataset, max_files: int = TRAI
     Raises:
         ValueError: With all findings and their fixes if a dataset cannot be trained on or evaluated with.
     """
-    reports = [audit_dataset(dataset, max_files, name=name, with_labels=with_labels)
+    channels = None if isinstance(data, UDADataset) else _channels_of_model(data.get('model') or {})
+    reports = [audit_dataset(dataset, max_files, name=name, with_labels=with_labels, channels=channels)
                for name, dataset, with_labels in training_datasets(data)]
     faulty = [finding for report in reports for finding in report.blocking]
     if faulty:
@@ -219,9 +196,21 @@ def training_datasets(data: Config | dict | UDADataset) -> list[tuple[str, Datas
 
 
 def build_without_pipeline(config: dict, name: str) -> Dataset:
-    """Builds a dataset that only lists its files; ``name`` is for messages."""
-    plain = issubclass(DATASETS.get(config['type']) or object, BaseSegDataset)
-    return build_dataset(dict(config, pipeline=[]) if plain else config, name)
+    """Builds a dataset that only lists its files and knows how they are loaded; ``name`` is for messages."""
+    return build_dataset(map_leaves(config, _loading_alone), name)
+
+
+def _loading_alone(config: dict) -> dict:
+    pipeline = config.get('pipeline') or ()
+    return dict(config, pipeline=[step for place, step in enumerate(pipeline) if place == 0 or (isinstance(step, dict)
+                                  and step.get('type') in LABEL_LOADERS)])
+
+
+def _channels_of_model(model: dict) -> int | None:
+    while 'segmentor' in model:
+        model = model['segmentor']
+    mean = (model.get('data_preprocessor') or {}).get('mean') or ()
+    return len(mean) if len(mean) > 1 else None  # one mean serves any number of channels
 
 
 def _refuse_other_sampler(dataloader: dict) -> None:

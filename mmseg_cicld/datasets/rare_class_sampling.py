@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mmengine import fileio
 from torch.utils.data import Dataset
+
+from ..ignore_index import IGNORE_INDEX
+from .wrapped_datasets import ignore_index_of, is_local, original, parts, storage_of
 
 STATS_FILE = 'sample_class_stats.json'
 
@@ -36,7 +40,7 @@ class RareClassSampling:
 
     Args:
         stats: One entry a label file, ``{"<class id>": pixels, ..., "file": path}``.
-        indices: Index in the dataset of each entry.
+        indices: Index in the dataset of each entry; a file that is repeated has an entry for each time.
         class_names: Names by class id, for messages.
         min_pixels: A file counts for a class if it has more pixels of it than this, at native resolution.
         class_temp: Temperature of :func:`class_probabilities`.
@@ -75,20 +79,30 @@ class RareClassSampling:
 
         Args:
             dataset: The source dataset.
-            stats: Statistics file; ``sample_class_stats.json`` in the ``data_root`` of the dataset if None.
+            stats: Statistics file on the disk; ``sample_class_stats.json`` in the ``data_root`` of the dataset, or of
+                the first dataset in it, if None.
             **settings: ``min_pixels``, ``class_temp``, ``min_crop_ratio``.
 
         Raises:
             ValueError: If the file is missing, damaged, or made from other label files than the dataset has.
         """
-        path = stats or os.path.join(getattr(dataset, 'data_root', None) or '', STATS_FILE)
-        entries = _read_stats(path, _stats_command(dataset, path))
-        labels = [dataset.get_data_info(i).get('seg_map_path') for i in range(len(dataset))]
-        if None in labels:
-            raise ValueError('rare_class_sampling needs labels: set data_prefix.seg_map_path of the source dataset')
-        indices = match_files([entry['file'] for entry in entries], labels)
-        _refuse_stale(path, entries, indices, labels, _stats_command(dataset, path))
-        return cls(entries, indices, dataset.metainfo['classes'], **settings)
+        command = _stats_command(dataset, stats)
+        path, storage = (stats, None) if stats else (_default_path(dataset), storage_of(dataset))
+        entries = _read_stats(path, storage, command)
+        places: dict[str, list[int]] = {}
+        for index in range(len(dataset)):
+            part, place = original(dataset, index)
+            label = part.get_data_info(place).get('seg_map_path')
+            if label is None:
+                raise ValueError('rare_class_sampling needs labels: set data_prefix.seg_map_path of the source dataset')
+            places.setdefault(label, []).append(index)
+        entries = list({entry['file']: entry for entry in entries}.values())
+        labels = list(places)
+        matches = match_files([entry['file'] for entry in entries], labels)
+        _refuse_stale(path, entries, matches, labels, command)
+        drawn = [(entry, index) for entry, match in zip(entries, matches) for index in places[labels[match]]]
+        return cls([entry for entry, _ in drawn], [index for _, index in drawn], dataset.metainfo['classes'],
+                   **settings)
 
     def draw(self, generator: np.random.Generator) -> tuple[int, int]:
         """Draws a class id and the index of a file with more than ``min_pixels`` pixels of it."""
@@ -133,13 +147,17 @@ def _common_end(left: list[str], right: list[str]) -> int:
     return next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs))
 
 
-def _read_stats(path: str, command: str) -> list[dict]:
-    if not os.path.isfile(path):
+def _default_path(dataset: Dataset) -> str:
+    folder = getattr(parts(dataset)[0], 'data_root', None) or ''
+    return fileio.join_path(folder, STATS_FILE, backend_args=storage_of(dataset))
+
+
+def _read_stats(path: str, storage: dict | None, command: str) -> list[dict]:
+    if not fileio.isfile(path, backend_args=storage):
         raise ValueError(f'rare_class_sampling needs the class statistics of the source labels, and {path} does not '
                          f'exist. Compute them once with: {command}')
     try:
-        with open(path, encoding='utf-8') as file:
-            entries = json.load(file)
+        entries = json.loads(fileio.get_text(path, backend_args=storage))
         valid = isinstance(entries, list) and entries and all(isinstance(e.get('file'), str) for e in entries)
     except (ValueError, AttributeError) as error:
         raise ValueError(f'{path} is damaged ({error}). Compute the statistics again: {command}') from error
@@ -149,10 +167,18 @@ def _read_stats(path: str, command: str) -> list[dict]:
     return entries
 
 
-def _stats_command(dataset: Dataset, path: str) -> str:
-    folder = (getattr(dataset, 'data_prefix', None) or {}).get('seg_map_path') or 'LABEL_FOLDER'
-    suffix = getattr(dataset, 'seg_map_suffix', '.png')
-    return (f'python tools/dataset_converters/rare_class_stats.py --labels {shlex.quote(folder)} --suffix {suffix} '
+def _stats_command(dataset: Dataset, stats: str | None) -> str:
+    program = 'python tools/dataset_converters/rare_class_stats.py'
+    held, first = parts(dataset), parts(dataset)[0]
+    folder = (getattr(first, 'data_prefix', None) or {}).get('seg_map_path') or 'LABEL_FOLDER'
+    path = stats or _default_path(dataset)
+    as_stored = not getattr(first, 'reduce_zero_label', False) and not getattr(first, 'label_map', None) and (
+        ignore_index_of(dataset) == IGNORE_INDEX)
+    if len(held) > 1 or not as_stored or not is_local(folder, storage_of(dataset)):
+        where = '' if is_local(path, None if stats else storage_of(dataset)) else (
+            ' --out FOLDER, and set rare_class_sampling.stats to the file in it')
+        return f'{program} CONFIG{where}'
+    return (f"{program} --labels {shlex.quote(folder)} --suffix {getattr(first, 'seg_map_suffix', '.png')} "
             f'--out {shlex.quote(os.path.dirname(path) or ".")}')
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..random_streams import KeyedStreams
 from .domain import Domain, build_dataset
+from .wrapped_datasets import is_local, leaf_configs
 
 STREAM = 'data.translated'
 RECORDS = 'translation'  # folder of tools/translate_dataset.py; images.json in it comes last
@@ -33,6 +34,9 @@ class TranslatedSource:
         if config.get('data_root') is None:
             raise ValueError('train_dataloader.dataset.translated needs data_root in train_dataloader.dataset.source, '
                              'which its own data_root takes the place of, and data_prefix relative to it')
+        if any(not is_local(leaf.get('data_root') or '', leaf.get('backend_args')) for leaf in leaf_configs(config)):
+            raise ValueError('train_dataloader.dataset.translated is read from the disk, but its source has '
+                             f'backend_args={config.get("backend_args")}: copy the source to the disk and remove backend_args')
         records = Path(data_root, RECORDS)
         if records.is_dir() and not (records / 'images.json').is_file():
             raise ValueError(f'{data_root} is a translation that was stopped: run tools/translate_dataset.py once more '

@@ -1,9 +1,11 @@
 """Training that can be trusted: exact resume, safe and atomic checkpoints, several processes, mixed precision."""
+from .checkpoint_fetching import fetch_checkpoint, safe_loading
 from .checkpoint_hook import AtomicCheckpointHook
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import write_checkpoint
 from .distributed import UDADistributedDataParallel
 from .graceful_stop import GracefulStopHook
+from .layer_decay import StudentLayerDecay, StudentLearningRateDecay
 from .loops import ExactResumeTrainLoop
 from .merged_parameter_groups import MergedOptimWrapperConstructor
 from .optim import AutocastOptimWrapper
@@ -11,5 +13,6 @@ from .runner import AdaptationRunner
 from .samplers import KeyedInfiniteSampler
 
 __all__ = ['AdaptationRunner', 'AtomicCheckpointHook', 'AutocastOptimWrapper', 'CheckpointError',
-           'ExactResumeTrainLoop', 'GracefulStopHook', 'KeyedInfiniteSampler',
-           'MergedOptimWrapperConstructor', 'UDADistributedDataParallel', 'read_checkpoint', 'write_checkpoint']
+           'ExactResumeTrainLoop', 'GracefulStopHook', 'KeyedInfiniteSampler', 'MergedOptimWrapperConstructor',
+           'StudentLayerDecay', 'StudentLearningRateDecay', 'UDADistributedDataParallel', 'fetch_checkpoint',
+           'read_checkpoint', 'safe_loading', 'write_checkpoint']

@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, get_rank
-from mmengine.runner import checkpoint
-from mmengine.runner.checkpoint import CheckpointLoader
-from torch.hub import download_url_to_file, get_dir
 
 _UNSAFE_FLAG = 'allow_unsafe_checkpoints=True in the config (--allow-unsafe-checkpoint of our tools)'
 
@@ -120,26 +116,3 @@ def _foreign_globals() -> list[tuple[Any, str]]:
                     (multiarray.scalar, f'{core}.multiarray.scalar')]
     kinds = {type(np.dtype(code)) for code in '?bhilqBHILQefdg'}
     return allowed + [(kind, f'numpy.dtypes.{kind.__name__}') for kind in kinds]
-
-
-@CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_from_local(filename: str, map_location: str | torch.device | None) -> dict:
-    """Makes mmengine and mmseg (``init_model``, ``Pretrained``) read files as :func:`read_checkpoint` does."""
-    return read_checkpoint(filename, map_location or 'cpu')
-
-
-@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
-def load_from_http(filename: str, map_location: str | torch.device | None = None) -> dict:
-    """Downloads to torch's hub folder unless the file is there, and reads as :func:`read_checkpoint` does."""
-    path = Path(get_dir()) / 'checkpoints' / filename.rsplit('/', 1)[-1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The first process fetches it for all on its machine; others find it, or are on another machine.
-    for turn in (get_rank() == 0, get_rank() != 0):
-        if turn and not path.is_file():
-            download_url_to_file(filename, str(path), progress=False)
-        barrier()
-    return read_checkpoint(path, map_location or 'cpu')
-
-
-# mmengine resolves names such as open-mmlab:// to addresses and calls its own function, which runs what it finds.
-checkpoint.load_from_http = load_from_http

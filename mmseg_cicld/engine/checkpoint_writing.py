@@ -1,5 +1,4 @@
 """Writes checkpoints that hold plain data only and that are either whole or not there."""
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+from ..atomic_files import write_synced
 from .checkpoint_reading import CheckpointError
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -32,7 +32,7 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file under another name in the same folder, syncs it to the disk, and then gives it its name.
+    """Writes a file of a training as :func:`write_synced` does.
 
     Args:
         path: The file to write; its folder is made if it is missing.
@@ -41,21 +41,11 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
     Raises:
         CheckpointError: If the folder or the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.tmp')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open('wb') as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        write_synced(path, write)
     except OSError as error:
         raise CheckpointError(path, f'cannot be written ({error.strerror}); earlier checkpoints are untouched. Make '
                                     'room or set another work_dir, then continue with --resume') from error
-    finally:
-        _remove_if_there(temporary)
 
 
 def to_plain(value: Any, where: str) -> Any:
@@ -130,17 +120,3 @@ def _save(plain: dict, stream: BinaryIO) -> None:
     torch.save(plain, patient)
     if patient.error is not None:
         raise patient.error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_if_there(path: Path) -> None:
-    # The folder itself may be what could not be made.
-    if path.parent.is_dir():
-        path.unlink(missing_ok=True)

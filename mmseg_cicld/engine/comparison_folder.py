@@ -1,11 +1,12 @@
 """The folder of one training of a comparison: who works in it, with which settings, and what came out."""
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_atomically
+from .folder_lock import locked_folder
 
 RESULT, SETTINGS, LOCK = 'result.json', 'settings.json', 'comparing.lock'
 
@@ -20,23 +21,23 @@ def folder_of(work_dir: Path, name: str, seed: int) -> Path:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[int]:
+def held(folder: Path) -> Iterator[None]:
     """Holds the folder of one training while the block runs.
 
-    Gives a descriptor: a process that inherits it holds the folder too. So a training that outlives the program that
-    started it is not joined by a second one.
+    The training that is started in it holds the folder too, by a lock of its own. So a training that outlives the
+    program that started it is not joined by a second one.
 
     Raises:
-        ComparisonError: If another process holds it.
+        ComparisonError: If another launch, or a training that a killed one has left, works there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open('a') as stream:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ComparisonError(f'{folder} cannot be locked ({error.strerror}): another launch, or a training that a '
-                                  'killed one has left, works there. Wait for it or stop it') from error
-        yield stream.fileno()
+            stack.enter_context(locked_folder(folder, lock=LOCK))
+            with locked_folder(folder):
+                pass
+        except CheckpointError as error:
+            raise ComparisonError(f'{error}. It is another launch, or a training that a killed one has left') from error
+        yield
 
 
 def check_settings(folder: Path, settings: Mapping) -> None:

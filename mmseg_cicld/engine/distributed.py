@@ -37,6 +37,26 @@ class UDADistributedDataParallel(MMDistributedDataParallel):
         return super().train_step(data, optim_wrapper)
 
 
+def refuse_reentrant_checkpoints(model: nn.Module, activation_checkpointing: str | list[str] | None) -> None:
+    """Refuses what recomputes activations by torch's reentrant checkpoints, as mmseg and mmengine do.
+
+    Their backward passes are backward passes of their own, which reach parameters that DDP has reduced already.
+
+    Args:
+        model: The model that is to be trained.
+        activation_checkpointing: This key of the config.
+
+    Raises:
+        ValueError: If that is set, or ``with_cp`` of a part of the model.
+    """
+    names = [name for name, module in model.named_modules() if getattr(module, 'with_cp', False)]
+    if names or activation_checkpointing:
+        key = f'with_cp=True ({names[0]})' if names else f'activation_checkpointing={activation_checkpointing}'
+        raise ValueError(f'{key} recomputes activations in a way that several processes cannot train with: set '
+                         f'{"with_cp=False" if names else "activation_checkpointing=None"}. To save memory, lower '
+                         'train_dataloader.batch_size or train with --amp')
+
+
 def init_cpu_process_group(launcher: str, timeout_seconds: float | None = None) -> None:
     """Joins the processes of a machine without GPUs; mmengine's own set-up selects a GPU unconditionally.
 

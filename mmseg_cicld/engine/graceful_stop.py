@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from ctypes import c_bool
 from functools import partial
@@ -17,47 +18,73 @@ from mmengine.runner import Runner
 
 from .checkpoint_hook import AtomicCheckpointHook
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# What terminals, users and schedulers send; Windows has the first two only.
+_NAMES = ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGXCPU')
+_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+# torchrun hands on a Ctrl-C that the terminal has sent to its processes already.
+_ECHO_SECONDS = 5.
+
+
+class TrainingStopped(SystemExit):
+    """Leaves a validation, or the wait for data, after a signal; the training is saved. Holds the exit code."""
 
 
 @HOOKS.register_module()
 class GracefulStopHook(Hook):
-    """On SIGTERM or SIGINT (Ctrl-C): finishes the iteration, saves a checkpoint and exits with 128 + signal number.
+    """Saves a checkpoint and ends the training when a signal asks for it, with the exit code 128 + signal number.
 
-    Under gradient accumulation it stops after the next optimiser update. With several processes all stop after the same
-    iteration. A second signal acts as it would without this hook.
+    The signals are SIGTERM, SIGINT (Ctrl-C), SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU.
+    An iteration that is running is finished first; under gradient accumulation, all until the next optimiser update.
+    Between two iterations, so in a validation or while data are read, the checkpoint is written at once; one process
+    then stops there, and several stop together after the next iteration. The same signal once more acts as it would
+    without this hook. SIGHUP stays ignored where it was, as ``nohup`` wants it.
     """
 
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._signum, self._stopped_by = 0, 0
+        self._signum, self._stopped_by, self._came = 0, 0, 0.
         self._previous: dict[int, Any] = {}
         self._group: dist.ProcessGroup | None = None
+        self._runner: Runner | None = None
+        self._in_iteration, self._done = False, 0
         # Shared with the workers of the data loaders.
         self._training = multiprocessing.RawValue(c_bool, False)
 
     def before_train(self, runner: Runner) -> None:
         """Takes over the signals; they reach the workers of the data loader too, which have to outlive them."""
         if threading.current_thread() is not threading.main_thread():
-            runner.logger.warning('training does not run in the main thread: SIGTERM and SIGINT stop it at once')
+            runner.logger.warning('training does not run in the main thread: signals such as SIGTERM and SIGINT stop '
+                                  'it at once')
             return
         if runner.distributed:
             self._group = dist.new_group(backend='gloo')
         for loop in filter(None, (runner.train_loop, runner.val_loop)):
             loop.dataloader.worker_init_fn = partial(_init_worker, loop.dataloader.worker_init_fn, self._training)
         self._training.value = True
-        self._previous = {signum: signal.signal(signum, self._remember) for signum in _SIGNALS}
+        self._runner, self._done = runner, runner.iter
+        self._previous = {signum: signal.signal(signum, self._remember) for signum in _SIGNALS
+                          if not (signum == getattr(signal, 'SIGHUP', None)
+                                  and signal.getsignal(signum) is signal.SIG_IGN)}
+
+    def before_iteration(self, runner: Runner) -> None:
+        """From here on, signals wait for the end of the iteration; called by :class:`ExactResumeTrainLoop`."""
+        self._in_iteration = True
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Does the same for other loops, after the hooks that come before this one."""
+        self._in_iteration = True
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
         """Saves and ends the loop if a signal has come."""
-        if (runner.iter + 1) % runner.optim_wrapper._accumulative_counts:
+        # In this order: a signal is either seen below, or finds that the iteration is over.
+        self._in_iteration, self._done = False, runner.iter + 1
+        if not self._is_updated():
             return
         self._stopped_by = self._agree()
         if self._stopped_by:
-            hook = next((hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook)), None)
-            self._saved = 'no checkpoint hook, nothing saved' if hook is None else f'saved {hook.save_now(runner)}'
+            self._saved = self._save(everywhere=True)
             runner.train_loop.stop_training = True
 
     def after_train(self, runner: Runner) -> None:
@@ -67,7 +94,7 @@ class GracefulStopHook(Hook):
             SystemExit: With 128 + signal number.
         """
         if self._stopped_by:
-            runner.logger.warning(f'{signal.Signals(self._stopped_by).name}: stopped after iteration {runner.iter} of '
+            runner.logger.warning(f'{signal.Signals(self._stopped_by).name}: stopped after iteration {self._done} of '
                                   f'{runner.max_iters}; {self._saved}; continue with --resume')
             raise SystemExit(128 + self._stopped_by)
 
@@ -75,14 +102,39 @@ class GracefulStopHook(Hook):
         """Gives the signals back; called by the runner however training ends."""
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
-        self._previous = {}
+        self._previous, self._runner = {}, None
         self._training.value = False
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         if self._signum:
-            signal.signal(signum, self._previous[signum])
-            signal.raise_signal(signum)
-        self._signum = signum
+            self._come_again(signum)
+            return
+        self._signum, self._came = signum, time.monotonic()
+        # A loop that has not yet counted the iteration that is over does so in the next moment.
+        if self._in_iteration or self._runner.iter != self._done or not self._is_updated():
+            return
+        # No other process takes part: each is somewhere else, and those of all have the same weights.
+        if self._runner.rank == 0:
+            self._saved = self._save(everywhere=False)
+        if self._group is None:
+            self._stopped_by, self._runner.train_loop.stop_training = signum, True
+            raise TrainingStopped(128 + signum)
+
+    def _come_again(self, signum: int) -> None:
+        if signum != self._signum or (self._group is not None and time.monotonic() - self._came < _ECHO_SECONDS):
+            return
+        signal.signal(signum, self._previous[signum])
+        signal.raise_signal(signum)
+
+    def _is_updated(self) -> bool:
+        return self._done % self._runner.optim_wrapper._accumulative_counts == 0 or self._done == self._runner.max_iters
+
+    def _save(self, everywhere: bool) -> str:
+        hook = next((hook for hook in self._runner.hooks if isinstance(hook, AtomicCheckpointHook)), None)
+        if hook is None:
+            return 'no checkpoint hook, nothing saved'
+        path = hook.save_now(self._runner, self._done, everywhere)
+        return f'saved {path}' if path else 'nothing was trained that is not saved'
 
     def _agree(self) -> int:
         # A process that stops alone would leave the others waiting for it in the next iteration.
@@ -101,7 +153,8 @@ def _init_worker(inner: Callable[[int], None] | None, training: Any, worker_id: 
         training: Shared flag, true while the training runs.
         worker_id: Index of the worker.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for signum in _SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
     # Without this flag the parent could not end its workers: it sends them SIGTERM when it exits.
     signal.signal(signal.SIGTERM, lambda signum, frame: None if training.value else os._exit(0))
     if inner is not None:

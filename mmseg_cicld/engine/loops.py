@@ -1,16 +1,20 @@
 """The training loop that resumes where it stopped, without replaying data."""
+import contextlib
 import random
+from collections.abc import Mapping
 
 import numpy as np
 import torch
+from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import LOOPS
-from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmengine.runner.utils import calc_dynamic_intervals
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ..random_streams import KeyedStreams
+from .graceful_stop import TrainingStopped
 from .samplers import KeyedInfiniteSampler
 
 
@@ -18,6 +22,7 @@ from .samplers import KeyedInfiniteSampler
 class ExactResumeTrainLoop(IterBasedTrainLoop):
     """Iteration-based training whose iteration n is the same whether or not the run was stopped before it.
 
+    A validation that was due when the run was stopped, or that was running, is done first.
     The data iterator is created when training starts, after a checkpoint has been loaded, and begins at the first
     sample that was not used. Before each iteration the global random streams (dropout and the like) are
     seeded from the seed, the iteration and the rank.
@@ -50,23 +55,37 @@ class ExactResumeTrainLoop(IterBasedTrainLoop):
         runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     def run(self) -> nn.Module:
-        """Trains until ``max_iters`` or until ``stop_training`` is set, and returns the model."""
+        """Trains until ``max_iters`` or until ``stop_training`` is set, and returns the model.
+
+        Raises:
+            ValueError: If a part of the config counts epochs, which this loop has none of.
+        """
+        refuse_parts_with_epochs(self.runner)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        streams = self._key_random_draws()
-        if self._iter < self._max_iters:
+        with contextlib.suppress(TrainingStopped):
+            self._run_iterations(self._key_random_draws())
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _run_iterations(self, streams: KeyedStreams) -> None:
+        if self._iter:  # Resumed: checkpoints are written before the validation of their iteration.
+            self._validate_if_due()
+        if self._iter < self._max_iters and not self.stop_training:
             batches = iter(self.dataloader)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             data_batch = next(batches)
+            self.runner.call_hook('before_iteration')
             seed_globals(streams.integer('iteration', self._iter, self.runner.rank))
             self.run_iter(data_batch)
-            self._decide_current_val_interval()
-            if self._validation_is_due():
-                self.runner.val_loop.run()
-        self.runner.call_hook('after_train_epoch')
-        self.runner.call_hook('after_train')
-        return self.runner.model
+            self._validate_if_due()
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        if self._validation_is_due():
+            self.runner.val_loop.run()
 
     def _key_random_draws(self) -> KeyedStreams:
         streams = KeyedStreams(self.runner.seed)
@@ -90,3 +109,32 @@ def seed_globals(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def refuse_epoch_loop(loop: Mapping | BaseLoop) -> None:
+    """Refuses ``train_cfg`` that counts epochs: samples come from an endless stream, so the first would never end.
+
+    Raises:
+        ValueError: With the loop to take.
+    """
+    named = loop.get('type') if isinstance(loop, Mapping) else type(loop)
+    epochs = named is None and loop.get('by_epoch')
+    if epochs or named in ('EpochBasedTrainLoop', EpochBasedTrainLoop):
+        raise ValueError(f'train_cfg has {"by_epoch=True" if epochs else "type=EpochBasedTrainLoop"}, but training '
+                         'samples come from an endless stream without epochs: set train_cfg=dict(type='
+                         '"ExactResumeTrainLoop", max_iters=..., val_interval=...), and by_epoch=False in checkpoint '
+                         'hook and schedulers')
+
+
+def refuse_parts_with_epochs(runner: Runner) -> None:
+    """Refuses checkpoints and schedules that wait for the end of an epoch, which never comes.
+
+    Raises:
+        ValueError: With the key to change.
+    """
+    keys = ['default_hooks.checkpoint' for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.by_epoch]
+    schedulers = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
+    keys += [f'param_scheduler[{i}]' for i, scheduler in enumerate(schedulers) if scheduler.by_epoch]
+    if keys:
+        raise ValueError(f'{keys[0]}.by_epoch is True (as it is if it is not given), but ExactResumeTrainLoop counts '
+                         f'iterations: set {keys[0]}.by_epoch=False, and its intervals in iterations')

@@ -36,17 +36,24 @@ class PublishedCheckpoint:
     meta: dict
 
     @classmethod
-    def of(cls, checkpoint: Mapping, path: str | Path) -> 'PublishedCheckpoint':
+    def of(cls, checkpoint: Mapping, path: str | Path, leave_out: tuple[str, ...] = ()) -> 'PublishedCheckpoint':
         """Sorts the content of a checkpoint.
 
+        Args:
+            checkpoint: Its content.
+            path: The file.
+            leave_out: Starts of the names of tensors that a fork added and nobody wants, such as ``'proto_memory.'``.
+
         Raises:
-            CheckpointError: If a tensor belongs to no known part, two have one name in it, or there is no student.
+            CheckpointError: If a tensor belongs to no known part, two have one name in it, there is no student, or
+                no tensor starts with one of ``leave_out``.
         """
         state = checkpoint.get('state_dict', checkpoint)
         parts: dict[str, dict[str, Tensor]] = {}
         unknown = []
         for name, tensor in state.items():
-            part, inner = _sorted(name)
+            start = next((start for start in leave_out if name.startswith(start)), None)
+            part, inner = _sorted(name) if start is None else (f'tensors that start with {start}', name)
             if part is None:
                 unknown.append(name)
             elif inner in parts.setdefault(part, {}):
@@ -58,8 +65,12 @@ class PublishedCheckpoint:
             raise CheckpointError(path, 'holds no student of a published DAFormer, HRDA or MIC training (no tensor '
                                         f'whose name starts with model.); it has: {starts}')
         if unknown:
+            starts = ' '.join(sorted({re.match(rf'{_DISTRIBUTED}[^.]+\.?', name).group() for name in unknown}))
             raise CheckpointError(path, f'has {len(unknown)} tensors that belong to no network of the published '
-                                        f'trainings: {", ".join(unknown[:3])}')
+                                        f'trainings: {", ".join(unknown[:3])}. Leave them out with --leave-out {starts}')
+        idle = [start for start in leave_out if f'tensors that start with {start}' not in parts]
+        if idle:
+            raise CheckpointError(path, f'has no tensor that starts with {idle[0]!r}: correct --leave-out')
         return cls(path, parts, checkpoint.get('meta') or {})
 
     def network(self, name: str) -> dict[str, Tensor]:
@@ -76,9 +87,12 @@ class PublishedCheckpoint:
             raise CheckpointError(self.path, str(error)) from error
 
     def summary(self, used: tuple[str, ...]) -> str:
-        """Says a line a part how many tensors it has and whether they are used."""
-        return '\n'.join(f'{part}: {len(tensors)} tensors, {"each used once" if part in used else "left out"}'
-                         for part, tensors in self.parts.items())
+        """Says a line a part how many tensors it has and whether they are used; those left out on request by name."""
+        lines = []
+        for part, tensors in self.parts.items():
+            lines.append(f'{part}: {len(tensors)} tensors, {"each used once" if part in used else "left out"}')
+            lines += [f'  {name}' for name in tensors] if part not in _PARTS else []
+        return '\n'.join(lines)
 
 
 def _sorted(name: str) -> tuple[str | None, str]:

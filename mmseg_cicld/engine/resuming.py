@@ -112,9 +112,10 @@ def check_weights(state: Mapping[str, Tensor], model: nn.Module, path: str | Pat
               if name in state and state[name].shape != own[name].shape]
     if shapes or len(missing) == len(own) or (complete and (missing or unknown)):
         raise CheckpointError(
-            path, f'does not fit the {type(model).__name__} of this config: {_some(missing)} missing, {_some(unknown)} '
-                  f'unknown, {_some(shapes)} of another shape (another method, network or number of classes?)')
+            path, f'does not fit the {type(model).__name__} of this config: {some(missing)} missing, {some(unknown)} '
+                  f'unknown, {some(shapes)} of another shape (another method, network or number of classes?)')
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """Counts names and shows the first two."""
     return f'{len(names)} ({", ".join(names[:2])}{", ..." if len(names) > 2 else ""})' if names else '0'

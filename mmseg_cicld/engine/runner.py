@@ -1,9 +1,7 @@
 """The runner: what mmengine's does, with checkpoints that can be trusted and training without GPUs."""
 import copy
 import itertools
-import re
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,9 +12,9 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import BaseLoop, Runner, load_state_dict
-from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.runner import BaseLoop, Runner
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
@@ -24,10 +22,21 @@ from ..datasets.class_count import check_num_classes
 from ..datasets.label_audit import audit_train_datasets
 from ..uda.classmix_ema import COUNTERS
 from .acceleration import compile_segmentors
-from .checkpoint_reading import CheckpointError, read_checkpoint
+from .checkpoint_fetching import fetch_checkpoint, safe_loading
 from .checkpoint_writing import restore_histories, write_checkpoint
-from .distributed import init_cpu_process_group, refuse_sync_batchnorm_on_cpu
-from .resuming import check_keys, check_parts, check_run, check_weights, newest_valid_checkpoint
+from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
+from .folder_lock import folder_locked_for_all
+from .initial_weights import weights_for_training, weights_in
+from .layer_decay import refuse_stock_layer_decay
+from .loops import refuse_epoch_loop
+from .mmengine_internals import (beginning, built_loops, end_workers, has_begun, is_training, randomness, set_begun,
+                                 set_position)
+from .optimizer_state import load_optimizer_state, optimizer_state
+from .resumed_config import check_config, config_text
+from .resuming import check_parts, check_run, check_weights, newest_valid_checkpoint, some
+from .run_checks import check_run_config
+
+AUTO = 'auto'
 
 
 @RUNNERS.register_module()
@@ -37,17 +46,26 @@ class AdaptationRunner(Runner):
     Beside mmengine's keys the config may hold:
 
     - ``allow_unsafe_checkpoints=True``: reads checkpoints that hold objects, which can run code. Only for own files.
+    - ``allow_changed_resume=True``: resumes with another data set, learning rate, threshold and the like.
     - ``channels_last=True``: lays out convolution weights for tensor cores.
     - ``label_audit=dict(max_files=16)``: looks at that many files of each dataset before training.
     - ``compile=True`` or ``compile=dict(...)``: arguments of ``torch.compile`` for backbones, necks and heads.
 
-    ``resume=True`` without ``load_from`` continues from the newest undamaged checkpoint of ``work_dir``.
+    ``resume='auto'`` continues from the newest undamaged checkpoint of ``work_dir``; if there is none, a training
+    starts as without it, from ``load_from`` if that is set. ``resume=True`` does the same without ``load_from``, and
+    with it continues from that very file, as mmengine does.
     """
 
     @classmethod
     def from_cfg(cls, cfg: Config | dict) -> 'AdaptationRunner':
-        """Builds the runner of a config; heads without ``num_classes`` take it from the dataset."""
+        """Builds the runner of a config; heads without ``num_classes`` take it from the dataset.
+
+        Raises:
+            ValueError: If the config has no model, a folder that cannot be written, or loaders or heads that
+                contradict themselves.
+        """
         cfg = copy.deepcopy(cfg)
+        check_run_config(cfg)
         check_num_classes(cfg)
         return super().from_cfg(cfg)
 
@@ -73,6 +91,7 @@ class AdaptationRunner(Runner):
         if self.cfg.get('channels_last'):
             model = model.to(memory_format=torch.channels_last)
         if self.distributed and not is_model_wrapper(model):
+            refuse_reentrant_checkpoints(model, self.cfg.get('activation_checkpointing'))
             if not torch.cuda.is_available():
                 refuse_sync_batchnorm_on_cpu(model, self.cfg.get('sync_bn'))
             model_wrapper_cfg = copy.deepcopy(model_wrapper_cfg) or {}
@@ -99,18 +118,39 @@ class AdaptationRunner(Runner):
         super().register_hook(hook, priority)
 
     def train(self) -> nn.Module:
-        """Audits the data and trains; however that ends, hooks release signal handlers, and the loaders' workers end."""
-        if self.cfg.get('label_audit') is not None:
-            self._audit_data()
+        """Audits the data and trains; however that ends, hooks release signal handlers, and the loaders' workers end.
+
+        Raises:
+            CheckpointError: If another training runs in ``work_dir``.
+        """
+        with folder_locked_for_all(self.work_dir):
+            super().dump_config()
+            if self.cfg.get('label_audit') is not None:
+                self._audit_data()
+            return self._train_and_release()
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Builds the training loop, see mmengine; refuses one that counts epochs."""
+        refuse_epoch_loop(loop)
+        return super().build_train_loop(loop)
+
+    def dump_config(self) -> None:
+        """Writes the config into ``work_dir``; that of a training not before it holds the folder, see :meth:`train`."""
+        if self._train_loop is None:
+            super().dump_config()
+
+    def _train_and_release(self) -> nn.Module:
         try:
             return super().train()
         finally:
             self.call_hook('release')
-            for loop in (self._train_loop, self._val_loop):
-                if isinstance(loop, BaseLoop):
-                    # Persistent workers end with this iterator. The garbage collector would close the queues through
-                    # which they are told so first, and then wait for each of them for 5 seconds.
-                    loop.dataloader._iterator = None
+            for loop in built_loops(self):
+                end_workers(loop)
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
+        """Builds the optimiser wrapper, see mmengine; refuses a constructor that knows bare segmentors only."""
+        refuse_stock_layer_decay(optim_wrapper)
+        return super().build_optim_wrapper(optim_wrapper)
 
     def _audit_data(self) -> None:
         problem: list[ValueError | None] = [None]
@@ -127,21 +167,26 @@ class AdaptationRunner(Runner):
 
     def load_or_resume(self) -> None:
         """Loads ``load_from``, or resumes from it or from the newest valid checkpoint of ``work_dir``."""
-        if self._has_loaded or not self._resume or self._load_from is not None:
+        resume, load_from = beginning(self)
+        if has_begun(self) or not resume or (load_from is not None and resume != AUTO):
             super().load_or_resume()
             return
         found = [newest_valid_checkpoint(self.work_dir, self.logger) if is_main_process() else None]
         broadcast_object_list(found)
-        if found[0] is None:
-            self.logger.info(f'resume: there is no checkpoint in {self.work_dir}, training starts at iteration 0')
+        if found[0] is not None:
+            self.resume(found[0])
             return
-        self.resume(found[0])
+        self.logger.info(f'resume: there is no checkpoint in {self.work_dir}, training starts at iteration 0 '
+                         f'{"with random weights" if load_from is None else f"with the weights of {load_from}"}')
+        if load_from is not None:
+            self.load_checkpoint(load_from)
 
     def load_checkpoint(self, filename: str, map_location: str = 'cpu', strict: bool = False,
                         revise_keys: Sequence[tuple[str, str]] = ((r'^module\.', ''), )) -> dict:
         """Loads weights only.
 
-        For training, weights may be missing and counters start at zero; for evaluation every weight has to be there.
+        For training, weights may be missing and counters start at zero, and weights of a bare segmentor become those of
+        the student; for evaluation every weight has to be there.
 
         Args:
             filename: A path or an address.
@@ -153,12 +198,13 @@ class AdaptationRunner(Runner):
             CheckpointError: If the file cannot be read safely or does not fit the model.
         """
         checkpoint = self._read(filename, map_location)
-        state = _renamed(checkpoint, revise_keys)
-        training = isinstance(self._train_loop, BaseLoop)
+        state = weights_in(checkpoint, revise_keys)
+        training = is_training(self)
         if training and not strict:
+            state = weights_for_training(state, self._bare_model, filename, self.logger)
             state.update({name: torch.zeros_like(value) for name, value in state.items() if name in COUNTERS})
         self._load_weights(filename, state, complete=strict or not training)
-        self._has_loaded = True
+        set_begun(self)
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
 
@@ -179,14 +225,20 @@ class AdaptationRunner(Runner):
             raise ValueError('a resume takes optimiser and schedules too; use load_checkpoint for the weights alone')
         checkpoint = self._read(filename, map_location)
         check_parts(checkpoint, filename, with_schedulers=self.param_schedulers is not None)
-        check_run(checkpoint['meta'], filename, self._randomness_cfg.get('seed'), self._total_batch_size())
-        self._load_weights(filename, _renamed(checkpoint, []), complete=True)
-        self._resume_optimizer(filename, checkpoint)
+        check_run(checkpoint['meta'], filename, randomness(self).get('seed'), self._total_batch_size())
+        state, allow_changed = weights_in(checkpoint, []), self.cfg.get('allow_changed_resume', False)
+        check_weights(state, self._bare_model, filename, complete=True)
+        notes = [check_config(checkpoint['meta'].get('cfg'), config_text(self.cfg), filename, allow_changed)]
+        self._load_weights(filename, state, complete=True)
+        notes += load_optimizer_state(checkpoint, filename, self._bare_model, self.optim_wrapper,
+                                      self.param_schedulers or [], allow_changed)
+        for note in filter(None, notes):
+            self.logger.warning(note)
         self.message_hub.load_state_dict(restore_histories(checkpoint['message_hub']))
-        self.train_loop._epoch, self.train_loop._iter = checkpoint['meta']['epoch'], checkpoint['meta']['iter']
-        self._randomness_cfg.update(seed=checkpoint['meta']['seed'])
-        self.set_randomness(**self._randomness_cfg)
-        self._has_loaded = True
+        set_position(self.train_loop, checkpoint['meta']['epoch'], checkpoint['meta']['iter'])
+        randomness(self).update(seed=checkpoint['meta']['seed'])
+        self.set_randomness(**randomness(self))
+        set_begun(self)
         self.logger.info(f'resumed from {filename} at iteration {self.iter}')
 
     @master_only
@@ -205,7 +257,7 @@ class AdaptationRunner(Runner):
         checkpoint = {'meta': self._meta(meta, by_epoch), 'state_dict': self._bare_model.state_dict(),
                       'message_hub': self.message_hub.state_dict()}
         if save_optimizer:
-            checkpoint['optimizer'] = self.optim_wrapper.state_dict()
+            checkpoint['optimizer'] = optimizer_state(self.optim_wrapper)
         if save_param_scheduler and self.param_schedulers is not None:
             checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in self.param_schedulers]
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
@@ -222,41 +274,28 @@ class AdaptationRunner(Runner):
     def _meta(self, meta: dict | None, by_epoch: bool) -> dict:
         # Hooks call this before the loop counts the iteration (or epoch) that has just ended.
         now = dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
-        return dict(now | (meta or {}), cfg=self.cfg.pretty_text, seed=self.seed, experiment_name=self.experiment_name,
+        return dict(now | (meta or {}), cfg=config_text(self.cfg), seed=self.seed, experiment_name=self.experiment_name,
                     time=time.strftime('%Y%m%d_%H%M%S'), mmengine_version=mmengine.__version__,
                     total_batch_size=self._total_batch_size(),
                     dataset_meta=getattr(self.train_dataloader.dataset, 'metainfo', None))
 
     def _read(self, filename: str, map_location: str) -> dict:
-        if '://' in filename:
-            checkpoint = CheckpointLoader.load_checkpoint(filename, map_location)
-        else:
-            checkpoint = read_checkpoint(filename, map_location, self.cfg.get('allow_unsafe_checkpoints', False))
+        checkpoint = fetch_checkpoint(filename, map_location, self.cfg.get('allow_unsafe_checkpoints', False))
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return checkpoint
 
     def _load_weights(self, filename: str, state: Mapping[str, Tensor], complete: bool) -> None:
         check_weights(state, self._bare_model, filename, complete)
-        load_state_dict(self._bare_model, state, strict=complete, logger=self.logger)
-
-    def _resume_optimizer(self, filename: str, checkpoint: dict) -> None:
-        saved, own = checkpoint['optimizer'], self.optim_wrapper.state_dict()
-        check_keys(saved, own, filename, 'the optimizer state')
-        try:
-            for saved_group, own_group in zip(saved['param_groups'], own['param_groups'], strict=True):
-                check_keys(saved_group, own_group, filename, 'a parameter group of the optimizer')
-            self.optim_wrapper.load_state_dict(saved)
-            states = checkpoint.get('param_schedulers', [])
-            for scheduler, state in zip(self.param_schedulers or [], states, strict=True):
-                check_keys(state, scheduler.state_dict(), filename, 'the state of a param_scheduler')
-                scheduler.load_state_dict(state)
-        except ValueError as error:
-            raise CheckpointError(filename, f'optimizer or param_scheduler do not fit this config ({error})') from None
+        found = self._bare_model.load_state_dict(state, strict=complete)
+        if found.missing_keys or found.unexpected_keys:
+            self.logger.info(f'{filename}: {some(found.missing_keys)} weights of the model are not in it, '
+                             f'{some(found.unexpected_keys)} of it have no place in the model')
 
     def _init_model_weights(self) -> None:
         # Random numbers fill memory in its order: laid out as usual, the initial weights do not depend on the switch.
         self._bare_model.to(memory_format=torch.contiguous_format)
-        super()._init_model_weights()
+        with safe_loading(self.cfg.get('allow_unsafe_checkpoints', False)):
+            super()._init_model_weights()
         if self.cfg.get('channels_last'):
             self._bare_model.to(memory_format=torch.channels_last)
 
@@ -266,12 +305,3 @@ class AdaptationRunner(Runner):
             return
         count = compile_segmentors(self.model, **({} if options is True else options))
         self.logger.info(f'compile: {count} modules, each is compiled when it is first used, which takes minutes')
-
-
-def _renamed(checkpoint: dict, revise_keys: Sequence[tuple[str, str]]) -> OrderedDict:
-    state = checkpoint.get('state_dict', checkpoint)
-    renamed = OrderedDict(state)
-    for pattern, replacement in revise_keys:
-        renamed = OrderedDict((re.sub(pattern, replacement, name), value) for name, value in renamed.items())
-    renamed._metadata = getattr(state, '_metadata', OrderedDict())
-    return renamed

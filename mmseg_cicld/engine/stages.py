@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import write_atomically, write_checkpoint
 from .folder_lock import locked_folder
+from .mmengine_internals import set_beginning
 from .resuming import newest_valid_checkpoint
 from .runner import AdaptationRunner
 
@@ -136,7 +137,7 @@ def _train(stage: Stage, folder: Path, previous: str | None, launcher: str) -> s
     if is_main_process():
         start = [_start(runner, folder, previous and folder.parent / previous, hand_over, stage.fingerprint)]
     broadcast_object_list(start)
-    runner._resume, runner._load_from = start[0]
+    set_beginning(runner, *start[0])
     runner.train()
     newest = [newest_valid_checkpoint(folder, runner.logger) if is_main_process() else None]
     broadcast_object_list(newest)

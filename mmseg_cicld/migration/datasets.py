@@ -1,13 +1,14 @@
 """Datasets and loaders: ``data`` of the old config."""
 from typing import NamedTuple
 
-from .input_format import InputFormat
-from .old_part import OldPart
-from .pipelines import TrainPipeline, migrate_test_pipeline
+from .accounting import OldPart
+from .pipelines import InputFormat, TrainPipeline, migrate_test_pipeline
 from .writing import Name
 
 _TYPES = dict(CityscapesDataset='CityscapesDataset', GTADataset='GTADataset', SynthiaDataset='SYNTHIADataset',
-              ACDCDataset='ACDCDataset', DarkZurichDataset='DarkZurichDataset')
+              ACDCDataset='ACDCDataset', DarkZurichDataset='DarkZurichDataset', ISPRSDataset='ISPRSDataset',
+              PotsdamDataset='PotsdamDataset', LoveDADataset='LoveDADataset')
+_REDUCE_ZERO_LABEL = ('ISPRSDataset', 'PotsdamDataset', 'LoveDADataset')  # by default, in 0.x as in 1.x
 _MIOU16 = ('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign', 'vegetation',
            'sky', 'person', 'rider', 'car', 'bus', 'motorcycle', 'bicycle')
 _NOT_IN_MIOU13 = ('wall', 'fence', 'pole')
@@ -57,6 +58,11 @@ def migrate_evaluator(metrics: list[str], from_synthia: bool) -> dict:
     return dict(type='SubsetIoUMetric', iou_metrics=metrics, subsets=dict(mIoU16=_MIOU16, mIoU13=miou13))
 
 
+def _reduces_zero_label(dataset: OldPart) -> bool:
+    """Tells whether a dataset ignores label 0 and counts the others from there, by its key or by its class."""
+    return bool(dataset.look('reduce_zero_label', dataset.kind in _REDUCE_ZERO_LABEL))
+
+
 def _paired(train: OldPart, input_format: InputFormat, adapts: bool) -> tuple[dict, dict, tuple | None]:
     new = 'train_dataloader.dataset'
     train.take('type', f'{new}.type')
@@ -72,6 +78,7 @@ def _paired(train: OldPart, input_format: InputFormat, adapts: bool) -> tuple[di
         dataset['target'] = _dataset(target, f'{new}.target', Name('target_pipeline'), labelled=False)
     else:
         target.drop_all('training on the source alone')
+    _refuse_other_labels(source, target, adapts)
     if train.look('rare_class_sampling') is not None:
         dataset['rare_class_sampling'] = _rare_class_sampling(train.part('rare_class_sampling'))
     else:
@@ -88,6 +95,12 @@ def _source_alone(train: OldPart, input_format: InputFormat, adapts: bool) -> tu
     settings = dict(source_pipeline=pipeline.migrate(_steps(train)))
     source = _dataset(train, 'train_dataloader.dataset.source', Name('source_pipeline'))
     return settings, dict(type='UDADataset', source=source, target=None), pipeline.crop_size
+
+
+def _refuse_other_labels(source: OldPart, target: OldPart, adapts: bool) -> None:
+    if adapts and _reduces_zero_label(source) != _reduces_zero_label(target):
+        target.refuse('reduce_zero_label', f'{_reduces_zero_label(target)}, but {_reduces_zero_label(source)} for the '
+                                           'source: their classes are not the same')
 
 
 def _rare_class_sampling(old: OldPart) -> dict:
@@ -124,9 +137,13 @@ def _steps(dataset: OldPart) -> list[OldPart]:
 def _dataset(old: OldPart, new: str, pipeline: Name, labelled: bool = True) -> dict:
     if old.kind in _TYPES:
         old.take('type', f'{new}.type')
-    else:
+    elif 'img_dir' in old:
         old.refuse('type', f'{old.look("type")!r} is none of {", ".join(_TYPES)}: take a FolderDataset, see '
                            'docs/own_data.md')
+    else:
+        old.refuse_type(f'{old.look("type")!r} has no img_dir, as wrappers of data sets have none: put what it wraps '
+                        'in its place')
+        return dict(type=None, pipeline=pipeline)
     dataset = dict(type=_TYPES.get(old.kind))
     if 'data_root' in old:
         dataset['data_root'] = old.text('data_root', f'{new}.data_root').rstrip('/')
@@ -139,11 +156,24 @@ def _dataset(old: OldPart, new: str, pipeline: Name, labelled: bool = True) -> d
             dataset[key] = old.take(key, f'{new}.{key}')
     dataset.update(_metainfo(old, new))
     old.drop_if('ignore_index', (255, ), 'is the default', 'labels of this package are ignored at 255')
-    old.drop_if('reduce_zero_label', (False, ), 'is off', 'set it in the new dataset by hand, with all classes shifted')
+    dataset.update(_reduce_zero_label(old, new, labelled))
     old.drop('test_mode', 'was filled in by the old program')
     if labelled:
         old.drop_if('crop_pseudo_margins', (None, ), 'there are none', 'margins belong to the target of training')
     return dict(dataset, pipeline=pipeline)
+
+
+def _reduce_zero_label(old: OldPart, new: str, labelled: bool) -> dict:
+    """Training read labels as ``LoadAnnotations`` said, scores as the dataset said; mmseg 1.x asks the dataset."""
+    reduces = _reduces_zero_label(old)
+    for step in (_steps(old) if labelled else []):
+        if step.kind == 'LoadAnnotations' and bool(step.look('reduce_zero_label', False)) != reduces:
+            step.refuse('reduce_zero_label', f'{not reduces}, but {reduces} for the dataset: mmseg 1.x shifts all '
+                                             'labels of a dataset or none')
+    if reduces and old.look('classes') is not None:
+        old.refuse('classes', 'together with reduce_zero_label: mmseg 0.x chose classes first, mmseg 1.x shifts first')
+    old.take('reduce_zero_label', f'{new}.reduce_zero_label')
+    return dict(reduce_zero_label=True) if reduces and old.kind not in _REDUCE_ZERO_LABEL else {}
 
 
 def _prefixes(old: OldPart, new: str, labelled: bool) -> dict:

@@ -2,8 +2,8 @@
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
 from ..models.decode_heads import DLV2Head
-from .old_part import OldPart
-from .stock import copy_layer_config, copy_stock, stock_class
+from .accounting import OldPart
+from .stock import copy_layer_config, copy_losses, copy_stock, stock_class
 
 NEW = 'model.segmentor.decode_head'
 DAFORMER, HRDA = ('DAFormerHead', 'UniHead'), ('HRDAHead', 'MultiResAttentionWrapper')
@@ -25,12 +25,15 @@ def migrate_decode_head(model: OldPart) -> dict:
 
 
 def migrate_auxiliary_head(model: OldPart) -> dict:
-    """Migrates ``model.auxiliary_head``; returns it under its key, or nothing if there is none."""
+    """Migrates ``model.auxiliary_head``, one or a list; returns it under its key, or nothing if there is none."""
     if model.look('auxiliary_head') is None:
         model.drop('auxiliary_head', 'None: there is no auxiliary head')
         return {}
-    head = model.part('auxiliary_head')
-    return dict(auxiliary_head=_stock(head, 'model.segmentor.auxiliary_head'))
+    new = 'model.segmentor.auxiliary_head'
+    if not isinstance(model.look('auxiliary_head'), (list, tuple)):
+        return dict(auxiliary_head=_stock(model.part('auxiliary_head'), new))
+    heads = model.parts('auxiliary_head')
+    return dict(auxiliary_head=[_stock(head, f'{new}[{index}]') for index, head in enumerate(heads)])
 
 
 def _single_scale(head: OldPart, name: str, type_key: str) -> dict:
@@ -39,8 +42,8 @@ def _single_scale(head: OldPart, name: str, type_key: str) -> dict:
     if name == 'DLV2Head':
         return _dlv2(head, type_key)
     if name == 'SegFormerHead':
-        head.refuse(type_key, "'SegFormerHead' (a linear layer a level) is not the SegformerHead of mmseg 1.x "
-                              '(convolution, norm and ReLU a level): choose a head of this package or of mmseg')
+        head.refuse_type("'SegFormerHead' (a linear layer a level) is not the SegformerHead of mmseg 1.x (convolution, "
+                         'norm and ReLU a level): choose a head of this package or of mmseg', type_key)
         return {}
     return _stock(head, NEW)
 
@@ -48,10 +51,11 @@ def _single_scale(head: OldPart, name: str, type_key: str) -> dict:
 def _stock(head: OldPart, new: str) -> dict:
     kind = stock_class(head.kind)
     if kind is None or not issubclass(kind, BaseDecodeHead):
-        head.refuse('type', f'{head.look("type")!r} is no decode head of this package or of mmseg 1.x')
+        head.refuse_type(f'{head.look("type")!r} is no decode head of this package or of mmseg 1.x')
         return {}
     head.drop_if('sampler', (None, ), 'there is none', 'that slot carries the weights of the pseudo-labels')
-    return copy_stock(head, kind, new, skip=('sampler', ))
+    losses = copy_losses(head, 'loss_decode', f'{new}.loss_decode')
+    return dict(copy_stock(head, kind, new, skip=('sampler', 'loss_decode')), **losses)
 
 
 def _hrda(model: OldPart, head: OldPart) -> dict:
@@ -66,7 +70,7 @@ def _hrda(model: OldPart, head: OldPart) -> dict:
     head.drop_if('scales', (model.look('scales'), ), 'follows from model.scales', 'differs from model.scales')
     head.drop_if('debug_output_attention', (False, ), 'is off', 'a switch of the old test program')
     if single not in (*DAFORMER, 'DLV2Head'):
-        head.refuse('single_scale_head', f'{single!r}: the old HRDAHead took DAFormerHead and DLV2Head')
+        head.refuse_type(f'{single!r}: the old HRDAHead took DAFormerHead and DLV2Head', 'single_scale_head')
         return new
     return {**new, **_single_scale(head, single, type_key='single_scale_head'), 'type': 'HRDAHead'}
 
@@ -82,7 +86,7 @@ def _daformer(head: OldPart, type_key: str) -> dict:
     head.drop_if('input_transform', ('multiple_select', ), 'is always so in a DAFormerHead', 'a DAFormerHead selects')
     if 'decoder_params' in head:
         new['decoder_params'] = _decoder_params(head.part('decoder_params'))
-    return dict(new, **_loss(head))
+    return dict(new, **copy_losses(head, 'loss_decode', f'{NEW}.loss_decode'))
 
 
 def _decoder_params(params: OldPart) -> dict:
@@ -100,7 +104,7 @@ def _decoder_params(params: OldPart) -> dict:
 def _fusion(layer: OldPart, path: str) -> dict:
     kind = layer.kind
     if kind not in _FUSION_KEYS:
-        layer.refuse('type', f'{layer.look("type")!r}: this package has {sorted(_FUSION_KEYS)}')
+        layer.refuse_type(f'{layer.look("type")!r}: this package has {sorted(_FUSION_KEYS)}')
         return {}
     new = dict(type=layer.take('type', f'{path}.type'))
     for key in _FUSION_KEYS[kind]:
@@ -125,19 +129,8 @@ def _dlv2(head: OldPart, type_key: str) -> dict:
     head.take(type_key, f'{NEW}.{type_key}')
     if 'dilations' in new:
         new['dilations'] = head.numbers('dilations', f'{NEW}.dilations')
-    return dict(type='DLV2Head', **new, **_loss(head))
+    return dict(type='DLV2Head', **new, **copy_losses(head, 'loss_decode', f'{NEW}.loss_decode'))
 
 
 _HRDA_KEYS = ('single_scale_head', 'attention_classwise', 'attention_embed_dim', 'fixed_attention', 'hr_loss_weight',
               'lr_loss_weight', 'enable_hr_crop', 'hr_slide_inference', 'scales', 'debug_output_attention')
-
-
-def _loss(head: OldPart) -> dict:
-    if not isinstance(head.look('loss_decode'), dict):
-        return {}  # what else there may be is reported as unknown
-    loss = head.part('loss_decode')
-    kind = stock_class(loss.kind)
-    if kind is None:
-        loss.refuse('type', f'{loss.look("type")!r} is no loss of mmseg 1.x')
-        return {}
-    return dict(loss_decode=copy_stock(loss, kind, f'{NEW}.loss_decode'))

@@ -7,16 +7,13 @@ from typing import Any
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from .backbones import is_mit
+from .accounting import DROPPED, REMOVED, UNMAPPED, UNREAD, Ledger, OldPart, Place, written_report
 from .datasets import migrate_data, migrate_evaluator
-from .helper_variables import drop_helper_variables
-from .ledger import DROPPED, UNMAPPED, Ledger, Place
 from .method import adapts, migrate_method
-from .network import migrate_segmentor
-from .old_part import OldPart
-from .reading import OldConfigError, plain_values
-from .runtime import migrate_runtime
-from .schedule import migrate_metrics, migrate_schedule
+from .network import is_mit, migrate_segmentor
+from .old_code import name_method
+from .reading import OldConfig, OldConfigError, drop_helper_variables
+from .training import migrate_metrics, migrate_runtime, migrate_schedule
 from .writing import Name, write_config
 
 _SECTIONS = dict(
@@ -38,10 +35,12 @@ class Migration:
     Args:
         settings: The new config, name -> value; a :class:`Name` stands for another setting.
         ledger: What became of each old value.
+        method: Which method the new config means, and what was looked at to say so; a line each.
     """
 
     settings: dict
     ledger: Ledger
+    method: list[str]
 
     @property
     def complete(self) -> bool:
@@ -55,8 +54,12 @@ class Migration:
             for part in (*model.objectives, model.segmentor):
                 MODELS.build(part)
         except Exception as error:  # whatever a part finds wrong with its arguments
-            return f'{type(error).__name__}: {error}'
+            return f'{type(error).__name__}: {" ".join(str(error).split())}'
         return None
+
+    def report(self) -> str:
+        """Returns which method is meant, and what became of every value, a line each."""
+        return '\n'.join(['method', *(f'  {line}' for line in self.method), written_report(self.ledger)])
 
     def text(self, header: str) -> str:
         """Returns the new config as a Python file; ``header`` is the comment in its first line."""
@@ -67,20 +70,42 @@ class Migration:
         return Config(_resolved(self.settings, self.settings))
 
 
-def migrate(old: dict, drop: tuple[str, ...] = ()) -> Migration:
+def migrate(old: OldConfig, drop: tuple[str, ...] = (), code: Path | None = None,
+            published_method: bool = False) -> Migration:
     """Migrates a config of the mmseg 0.x family.
 
     Args:
         old: The config, see :func:`read_old_config`.
         drop: Paths of values, such as ``'uda.my_switch'``, that the caller wants to do without.
+        code: Folder ``mmseg/models/uda`` of the old program, which may hold more than the config says; None if it is
+            not at hand.
+        published_method: Whether the published method is wanted although that code has more.
     """
-    ledger = Ledger()
+    ledger, values = Ledger(), old.values
     for path in drop:
-        old = _without(old, path, ledger)
-    root = OldPart(old, (), ledger)
-    settings = _settings(root) if _is_readable(root) else {}
-    ledger.account_for_rest(old)
-    return Migration(settings, ledger)
+        values = _without(values, path, ledger)
+    root = OldPart(values, (), ledger)
+    method = name_method(root, code, published_method)
+    settings = _settings(root, old.used_names) if _is_readable(root) else {}
+    ledger.refuse_objects(values)
+    ledger.account_for_rest(values)
+    return Migration(settings, ledger, method)
+
+
+def droppable(old: OldConfig, drop: tuple[str, ...] = ()) -> tuple[list[str], list[str]]:
+    """Returns the paths of the values that are not mapped: those that can be dropped, and those that cannot.
+
+    Args:
+        old: The config.
+        drop: Paths that are dropped already.
+    """
+    def refused(paths: tuple[str, ...]) -> list[str]:
+        entries = migrate(old, paths).ledger.of_kind(UNMAPPED)
+        return [entry.path for entry in entries if not entry.note.startswith(UNREAD)]
+
+    candidates = refused(drop)
+    stay = refused((*drop, *candidates))
+    return [path for path in candidates if path not in stay], stay
 
 
 def migrated_config(config: Config, path: str | Path) -> Config:
@@ -93,7 +118,7 @@ def migrated_config(config: Config, path: str | Path) -> Config:
     Raises:
         OldConfigError: If a value cannot be mapped.
     """
-    migration = migrate(plain_values(config))
+    migration = migrate(OldConfig.of(config))
     if not migration.complete:
         entries = migration.ledger.of_kind(UNMAPPED)
         first = f'{entries[0].path} ({entries[0].note})'
@@ -102,7 +127,7 @@ def migrated_config(config: Config, path: str | Path) -> Config:
     return migration.config()
 
 
-def _settings(root: OldPart) -> dict:
+def _settings(root: OldPart, used_names: frozenset[str]) -> dict:
     data = migrate_data(root.part('data'), adapts(root))
     method = migrate_method(root)
     model = root.part('model')
@@ -111,7 +136,7 @@ def _settings(root: OldPart) -> dict:
     settings = dict(migrate_runtime(root), model=dict(type='ClassMixEMA', segmentor=segmentor, **method._asdict()),
                     **data.settings, val_evaluator=evaluator, test_evaluator=Name('val_evaluator'),
                     **migrate_schedule(root, is_mit(model)))
-    drop_helper_variables(root)
+    drop_helper_variables(root, used_names)
     return settings
 
 
@@ -125,6 +150,7 @@ def _is_readable(root: OldPart) -> bool:
     missing = [path for path in needed if not isinstance(_at(root.values, path), dict)]
     for path in missing:
         root.ledger.add(tuple(path.split('.')), UNMAPPED, 'must be a dict; nothing was migrated without it')
+        root.ledger.unread[()] = f'{path} is no dict'
     return not missing
 
 
@@ -147,11 +173,13 @@ def _without(old: Any, path: str, ledger: Ledger) -> Any:
 
 def _removed(value: Any, place: Place) -> Any:
     key, rest = place[0], place[1:]
-    value[key]  # raises for what is not there
     if isinstance(value, dict):
+        value[key]  # raises for what is not there
         return {k: _removed(v, rest) if k == key else v for k, v in value.items() if rest or k != key}
-    entries = [_removed(v, rest) if i == key else v for i, v in enumerate(value) if rest or i != key]
-    return type(value)(entries)
+    if not isinstance(value[key], dict):
+        raise TypeError('only dicts can be taken out of a list')
+    entries = [v if i != key else _removed(v, rest) if rest else REMOVED for i, v in enumerate(value)]
+    return type(value)(entries if any(isinstance(entry, dict) for entry in entries) else ())
 
 
 def _resolved(value: Any, settings: dict) -> Any:

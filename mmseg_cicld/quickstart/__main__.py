@@ -1,10 +1,12 @@
 """Command line of the quick start."""
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
-from .options import OptionsChanged, QuickstartOptions, claim_folder
-from .progress import Progress
+from ..command_line import one_line_errors
+from ..progress import Progress
+from .options import QuickstartOptions, claim_folder
 from .stages import run_quickstart
 
 
@@ -31,14 +33,16 @@ def parse_args() -> QuickstartOptions:
 def main() -> None:
     """Runs all stages, or tells in a line why it cannot."""
     options = parse_args()
-    try:
-        claim_folder(options)
-        result = run_quickstart(options, Progress(sys.stdout))
-    except OptionsChanged as error:
-        sys.exit(f'quickstart: {error}')
-    except (SystemExit, KeyboardInterrupt):
-        print('\nquickstart: stopped. Run the same command again to continue.', flush=True)
-        raise
+    # What libraries print goes elsewhere, so both are bound to the stream of now.
+    shown = Progress(partial(print, file=sys.stdout, flush=True), sys.stdout, 'whole quick start')
+    with one_line_errors('quickstart'):
+        try:
+            claim_folder(options)
+            with shown as progress:
+                result = run_quickstart(options, progress)
+        except (SystemExit, KeyboardInterrupt):
+            print('\nquickstart: stopped. Run the same command again to continue.', flush=True)
+            raise
     print(f'quickstart: {result}', flush=True)
 
 

@@ -8,8 +8,7 @@ from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
 
 from ..engine import AdaptationRunner
-
-IGNORE = 255
+from ..ignore_index import IGNORE_INDEX
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def evaluate(cfg: Config, checkpoint: Path, num_examples: int) -> Scores:
     for batch in loader:
         for image, sample in zip(batch['inputs'], runner.model.test_step(batch)):
             prediction, label = sample.pred_sem_seg.data[0].cpu(), sample.gt_sem_seg.data[0].cpu()
-            areas = IoUMetric.intersect_and_union(prediction, label, len(classes), IGNORE)
+            areas = IoUMetric.intersect_and_union(prediction, label, len(classes), IGNORE_INDEX)
             intersection, union = intersection + areas[0], union + areas[1]
             if seen % every == 0 and len(examples) < num_examples:
                 examples.append(_example(image, label, prediction))

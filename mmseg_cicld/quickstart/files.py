@@ -1,16 +1,16 @@
 """Small files that are there complete or not at all."""
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
+
+from ..atomic_files import replacing
 
 
 def write_json(path: Path, content: object) -> None:
     """Writes JSON; NaN, which JSON does not have, becomes null."""
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(json.dumps(_without_nan(content), indent=2, allow_nan=False) + '\n')
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(_without_nan(content), indent=2, allow_nan=False) + '\n')
 
 
 def read_json(path: Path, default: Any) -> Any:

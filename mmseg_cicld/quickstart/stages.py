@@ -7,15 +7,15 @@ from pathlib import Path
 
 from mmseg.utils import register_all_modules
 
-from ..datasets.class_statistics import count_files, write_statistics
+from ..datasets.class_statistics import count_files, label_files, write_statistics
 from ..datasets.label_audit import build_without_pipeline
 from ..datasets.rare_class_sampling import STATS_FILE
 from ..datasets.street_set import StreetCounts, render_street_set
+from ..progress import Progress
 from .evaluation import Scores, evaluate
 from .files import read_json, write_json
 from .options import OptionsChanged, QuickstartOptions
 from .pictures import prediction_rows, step_rows
-from .progress import Progress
 from .reporting import REPORT, SUMMARY, summarise, write_quickstart_report
 from .training import LAST_STEP, quickstart_config, recorded_seconds, set_iterations, train
 
@@ -73,8 +73,7 @@ def _data_stage(options: QuickstartOptions, progress: Progress) -> None:
         with _console_to(options.work_dir / _LOG):
             cfg = quickstart_config(SOURCE_CONFIG, options)
             source = build_without_pipeline(cfg.train_dataloader.dataset.source, 'source')
-            infos = [source.get_data_info(index) for index in range(len(source))]
-            write_statistics(count_files(infos, nproc), str(options.data_root / 'source'))
+            write_statistics(count_files(label_files(source), nproc), str(options.data_root / 'source'))
     if rendered:
         progress.finish('data', f'{rendered} images rendered into {options.data_root}')
     else:

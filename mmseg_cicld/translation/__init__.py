@@ -7,7 +7,7 @@ import importlib
 _MODULES = dict(
     ImageDiffusion='image_diffusion', SampleGridHook='hooks', SaveAutoencoderHook='hooks', SaveFolderHook='hooks',
     SegmentationGuide='segmentation_guide', SemanticGuidance='guidance', TargetDiffusion='target_diffusion',
-    TranslationError='errors', TranslationSettings='reverse_steps', Translator='translator', build_settings='settings',
+    TranslationError='errors', TranslationSettings='reverse_steps', Translator='translator', build_settings='run_settings',
     image_grid='sampling', sample_images='sampling', translate_dataset='dataset_translation')
 
 __all__ = list(_MODULES)

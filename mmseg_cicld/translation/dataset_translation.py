@@ -12,21 +12,22 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ..datasets.class_statistics import IGNORE, count_pixels
+from ..datasets.class_statistics import count_pixels
 from ..engine.folder_lock import locked_folder
+from ..ignore_index import IGNORE_INDEX
+from ..progress import Progress
+from ..settings import build_settings
 from .dataset_writer import DatasetWriter
 from .errors import TranslationError
 from .image_diffusion import ImageDiffusion
 from .image_translation import ImageTranslation, NamedImage
 from .label_agreement import load_segmentor
 from .processes import Processes, all_processes
-from .progress import Progress
 from .quality_filter import QualityFilter
 from .report import Reporter
 from .reverse_steps import TranslationSettings
 from .run_settings import RunSettings
 from .segmentation_guide import SegmentationGuide
-from .settings import build_settings
 from .source_images import SourceFile, SourceImage, SourceImages
 from .translator import Translator
 
@@ -95,7 +96,9 @@ def _translate(todo: Sequence[Sequence[SourceFile]], settings: RunSettings, sour
     classes = len(source.classes)
     translation, quality_filter = _build_translation(settings, classes), _build_filter(settings, classes)
     title = 'translated' + (f' by process {processes.rank} of {processes.count}' if processes.count > 1 else '')
-    progress = Progress(sum(map(len, todo)), title, report)
+    progress, done, total = Progress(report), 0, sum(map(len, todo))
+    progress.plan(title, title)
+    progress.start(title)
     with ThreadPoolExecutor(2) as pool:  # while one batch is translated, the next is read and the last one written
         reading = pool.submit(_read, source, todo[0])
         writing: Future | None = None
@@ -109,7 +112,8 @@ def _translate(todo: Sequence[Sequence[SourceFile]], settings: RunSettings, sour
             if writing is not None:
                 writing.result()
             writing = pool.submit(_write, writer, batch, finished)
-            progress.add(len(batch))
+            done += len(batch)
+            progress.update(title, done, total, 'images')
         writing.result()
 
 
@@ -154,16 +158,17 @@ class _Finished:
 
 
 def _finish(quality_filter: QualityFilter | None, source: SourceImage, translated_HW3: np.ndarray) -> _Finished:
-    labelled = int((source.label_HW != IGNORE).sum())
+    labelled = int((source.label_HW != IGNORE_INDEX).sum())
     if quality_filter is None:
         return _Finished(translated_HW3, None, dict(classes=count_pixels(source.label_HW), labelled=labelled, masked=0,
                                                     dropped=False))
     verdict = quality_filter(translated_HW3, source.label_HW)
     masked = int(verdict.untrusted_HW.sum())
-    record = dict(classes=count_pixels(np.where(verdict.untrusted_HW, IGNORE, source.label_HW)), labelled=labelled,
-                  masked=masked, dropped=verdict.dropped, agreement=verdict.agreement)
+    left_HW = np.where(verdict.untrusted_HW, IGNORE_INDEX, source.label_HW)
+    record = dict(classes=count_pixels(left_HW), labelled=labelled, masked=masked, dropped=verdict.dropped,
+                  agreement=verdict.agreement)
     # Ignored pixels are 255 in label files too, whatever the dataset makes of other numbers.
-    stored_HW = np.where(verdict.untrusted_HW, IGNORE, source.stored_HW).astype(np.uint8) if masked else None
+    stored_HW = np.where(verdict.untrusted_HW, IGNORE_INDEX, source.stored_HW).astype(np.uint8) if masked else None
     return _Finished(translated_HW3, stored_HW, record)
 
 

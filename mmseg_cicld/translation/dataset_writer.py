@@ -4,7 +4,7 @@ In the output lie the images and labels under the names of the source, and a fol
 
 - ``settings.json``: what was asked for; once an image is finished, nobody can go on who asks for something else,
 - ``records/``: a file for each finished image, written after image and label; gone when all are finished,
-- ``running.lock``: held by the processes of one launch, so that no two write at once,
+- ``running.lock`` (and ``running.txt``, who it is): held by the processes of one launch, so that no two write at once,
 - ``images.json``: the records of all images, in order; it is there if and only if all images are finished.
 """
 import errno
@@ -12,12 +12,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from ..atomic_files import LEFTOVERS, replacing
 from ..datasets.class_statistics import write_statistics
 from ..datasets.file_writing import write_bytes, write_json
 from ..datasets.folder_dataset import CLASS_FILES
@@ -66,7 +67,7 @@ class DatasetWriter:
         if self._settings.is_file() and self._has_finished_images():
             _refuse_other(self._settings, identity)
         with explained(self._settings):
-            for path in self.root.rglob('*.part'):  # what a killed process was writing
+            for path in self.root.rglob(LEFTOVERS):
                 path.unlink()
             write_bytes(str(self._settings), (json.dumps(identity, indent=2) + '\n').encode())
 
@@ -171,19 +172,14 @@ class DatasetWriter:
         if self.labels == 'copy':
             write_bytes(str(place), path.read_bytes())
             return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f'{place.name}.{os.getpid()}.part')
         try:
-            (os.symlink if self.labels == 'symlink' else os.link)(path.resolve(), part)
-            os.replace(part, place)
+            with replacing(place) as temporary:
+                (os.symlink if self.labels == 'symlink' else os.link)(path.resolve(), temporary)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise
             raise TranslationError(f'{place} cannot be made a link to {path} ({error.strerror}): set '
                                    f"labels='{'symlink' if self.labels == 'hardlink' else 'copy'}'") from error
-        finally:
-            with suppress(FileNotFoundError):
-                part.unlink()
 
     def _record(self, file: SourceFile) -> dict | None:
         path = self._record_path(file)

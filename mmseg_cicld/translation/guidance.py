@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..uda.segmentor_contract import IGNORE_INDEX
+from ..ignore_index import IGNORE_INDEX
 
 ORDERS = ('alternate', 'both', 'local', 'global')
 LOCAL_FORMS = ('one_pass', 'per_class')

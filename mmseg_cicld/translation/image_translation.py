@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..datasets.class_statistics import IGNORE
+from ..ignore_index import IGNORE_INDEX
 from ..random_streams import KeyedStreams
 from .errors import TranslationError
 from .tiling import TileGrid, TileSettings
@@ -65,7 +65,7 @@ class ImageTranslation:
         self._refuse_too_large(images[0].name, working[0][0].shape[:2])
         grids = [TileGrid(image_HW3.shape[0], image_HW3.shape[1], self.tile, self.multiple) for image_HW3, _ in working]
         tiles = [grid.cut(image_HW3) for grid, (image_HW3, _) in zip(grids, working)]
-        labels = [grid.cut(label_HW, fill=IGNORE) for grid, (_, label_HW) in zip(grids, working)]
+        labels = [grid.cut(label_HW, fill=IGNORE_INDEX) for grid, (_, label_HW) in zip(grids, working)]
         results = [[None] * len(parts) for parts in tiles]
         for batch in self._batches(grids):
             translated = self.translate(

@@ -8,9 +8,9 @@ from mmengine.config import Config
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ..datasets.class_statistics import IGNORE
 from ..engine.checkpoint_reading import CheckpointError
 from ..engine.evaluated_network import load_evaluated
+from ..ignore_index import IGNORE_INDEX
 from .errors import TranslationError
 
 
@@ -110,7 +110,7 @@ class Agreement:
 
     def add(self, label_HW: np.ndarray, prediction_HW: np.ndarray) -> None:
         """Counts one image."""
-        classes, labelled_HW = len(self.confusion_CC), label_HW != IGNORE
+        classes, labelled_HW = len(self.confusion_CC), label_HW != IGNORE_INDEX
         pairs = label_HW[labelled_HW].astype(np.int64) * classes + prediction_HW[labelled_HW]
         self.confusion_CC += np.bincount(pairs, minlength=classes ** 2).reshape(classes, classes)
 

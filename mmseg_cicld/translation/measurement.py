@@ -10,11 +10,12 @@ from torch import nn
 
 from ..datasets.file_reading import read_image
 from ..datasets.label_audit import build_without_pipeline
+from ..datasets.wrapped_datasets import is_local
+from ..progress import Progress
 from .errors import TranslationError
 from .frechet import FeatureMoments, frechet_distance
 from .image_translation import resized
 from .label_agreement import Agreement, load_segmentor, pooled_features, predict
-from .progress import Progress
 from .source_images import SourceFile, SourceImage, SourceImages
 
 FEATURE_KEYS = ('config', 'checkpoint', 'size')
@@ -143,15 +144,17 @@ def measure(files: Sequence[SourceFile], source: SourceImages, output: Path, wor
     result = Measurement(*(Agreement.of_classes(len(source.classes)) for _ in range(3)))
     if instruments.segmentor is None and instruments.features is None:
         return result
-    progress = Progress(len(files[share]), 'measured', report)
-    for file in files[share]:
+    progress = Progress(report)
+    progress.plan('images', 'measured')
+    progress.start('images')
+    for done, file in enumerate(files[share], start=1):
         before, after = source.read(file), source.read(file.at(output))
         if instruments.segmentor is not None:
             _compare(instruments.segmentor, before, after, working_size, result)
         if instruments.features is not None:
             instruments.describe(before.image_HW3, result.features['source'])
             instruments.describe(after.image_HW3, result.features['translated'])
-        progress.add(1)
+        progress.update('images', done, len(files[share]), 'images')
     for path in instruments.target_files[share]:
         image_HW3 = np.ascontiguousarray(read_image(path)[..., ::-1])
         instruments.describe(image_HW3, result.features['target'])
@@ -169,6 +172,9 @@ def _compare(segmentor: nn.Module, before: SourceImage, after: SourceImage, work
 
 
 def _target_files(config: dict) -> list[str]:
+    if not is_local(config.get('data_root') or '', config.get('backend_args')):
+        raise TranslationError(f'report.target.backend_args={config.get("backend_args")}: target images are read '
+                               'from the disk. Copy them there and remove report.target.backend_args')
     try:
         dataset = build_without_pipeline({key: value for key, value in config.items() if key != 'pipeline'}, 'target')
     except ValueError as error:

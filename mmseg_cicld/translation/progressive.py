@@ -19,11 +19,11 @@ from ..engine.checkpoint_reading import read_checkpoint
 from ..engine.checkpoint_writing import write_atomically, write_checkpoint
 from ..engine.folder_lock import locked_folder
 from ..engine.stages import DEFAULT_HAND_OVER, Stage, renamed_weights, run_stages
+from ..settings import build_settings
 from .dataset_translation import translate_dataset
 from .errors import TranslationError
 from .reverse_steps import TranslationSettings
 from .run_settings import RunSettings
-from .settings import build_settings
 
 SUMMARY = 'rounds.json'
 

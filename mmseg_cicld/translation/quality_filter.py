@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from torch import nn
 
-from ..datasets.class_statistics import IGNORE
+from ..ignore_index import IGNORE_INDEX
 from .errors import TranslationError
 from .image_translation import resized
 from .label_agreement import predict
@@ -95,7 +95,7 @@ def judge_label(label_HW: np.ndarray, prediction_HW: np.ndarray, confidence_HW: 
     Returns:
         The verdict. The agreement of the image is that before pixels and regions are masked.
     """
-    labelled_HW, agrees_HW = label_HW != IGNORE, prediction_HW == label_HW
+    labelled_HW, agrees_HW = label_HW != IGNORE_INDEX, prediction_HW == label_HW
     count = int(labelled_HW.sum())
     agreement = float((agrees_HW & labelled_HW).sum() / count) if count else 1.0
     untrusted_HW = np.zeros(label_HW.shape, bool)
@@ -114,6 +114,6 @@ def judge_label(label_HW: np.ndarray, prediction_HW: np.ndarray, confidence_HW: 
 
 def _regions(label_HW: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
     """Numbers the connected areas of each class from 1 (diagonal neighbours count); 0 is what has another class."""
-    for class_id in np.unique(label_HW[label_HW != IGNORE]):
+    for class_id in np.unique(label_HW[label_HW != IGNORE_INDEX]):
         count, regions_HW = cv2.connectedComponents((label_HW == class_id).astype(np.uint8), connectivity=8)
         yield regions_HW, count

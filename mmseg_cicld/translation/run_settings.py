@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..settings import Settings, build_settings
 from .errors import TranslationError
 from .measurement import ReportSettings
 from .quality_filter import FilterThresholds
-from .settings import Settings, build_settings
 from .source_images import SourceImages
 from .tiling import TileSettings
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..uda.segmentor_contract import IGNORE_INDEX, normalisation, num_classes, predict_logits
+from ..ignore_index import IGNORE_INDEX
+from ..models.segmentor_protocol import TrainableSegmentor
 
 
 class SegmentationGuide(nn.Module):
@@ -28,9 +29,8 @@ class SegmentationGuide(nn.Module):
         if not getattr(segmentor.data_preprocessor, '_enable_normalize', False):
             raise ValueError('the guiding segmentor has no mean and std, so how it wants its images is unknown: set '
                              "model.data_preprocessor=dict(type='SegDataPreProcessor', mean=..., std=...)")
-        self.num_classes = num_classes(segmentor)
-        heads = segmentor.decode_head
-        outputs = (heads[-1] if isinstance(heads, nn.ModuleList) else heads).out_channels
+        self.num_classes = TrainableSegmentor(segmentor).num_classes
+        outputs = TrainableSegmentor(segmentor).main_head.out_channels
         if outputs != self.num_classes:
             raise ValueError(f'the guiding segmentor gives {outputs} logits for {self.num_classes} classes: set '
                              f'model.decode_head.out_channels={self.num_classes} and train it with softmax')
@@ -59,11 +59,12 @@ class SegmentationGuide(nn.Module):
 
     def logits(self, images_B3HW: Tensor) -> Tensor:
         """Returns logits [B, C, H, W]; gradients pass to the images, which are RGB in [-1, 1]."""
-        mean, std = normalisation(self.segmentor)
+        network = TrainableSegmentor(self.segmentor)
+        mean, std = network.normalisation
         # mmseg reads images as BGR; only where the preprocessor converts them, the network knows RGB.
         seen = images_B3HW if self.segmentor.data_preprocessor.channel_conversion else images_B3HW.flip(1)
         normalised = ((seen + 1) * 127.5 - mean.to(seen)) / std.to(seen)
-        return predict_logits(self.segmentor, normalised)
+        return network.predict(normalised)
 
     def forward(self, images_B3HW: Tensor, labels_BHW: Tensor) -> Tensor:
         """Returns the cross entropy of each pixel, [B, H, W] as the labels, 0 where they are ignored.

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..datasets.class_statistics import IGNORE
 from ..datasets.domain import class_ids_as_trained
 from ..datasets.file_reading import DataFileError, check_same_size, read_image, read_label
 from ..datasets.label_audit import TRAINING_SAMPLE, audit_dataset, build_without_pipeline
+from ..datasets.wrapped_datasets import is_local
+from ..ignore_index import IGNORE_INDEX
 from .errors import TranslationError
 
 
@@ -66,14 +67,17 @@ class SourceImages:
         if not self.root:
             raise TranslationError('source has no data_root: the translated dataset is the same config with another '
                                    'data_root, so set source.data_root and give data_prefix relative to it')
+        if not is_local(self.root, config.get('backend_args')):
+            raise TranslationError(f'source.backend_args={config.get("backend_args")}: a translation reads and links '
+                                   'files of the disk. Copy the source there and remove source.backend_args')
         self.dataset = self.dataset_at(self.root)
         self.classes = tuple(self.dataset.metainfo.get('classes') or ())
         self.palette = self.dataset.metainfo.get('palette') or ()
         if not self.classes:
             raise TranslationError('source has no classes: set source.metainfo=dict(classes=[...])')
-        if self.dataset.ignore_index != IGNORE:
+        if self.dataset.ignore_index != IGNORE_INDEX:
             raise TranslationError(f'source.ignore_index={self.dataset.ignore_index}: labels that are not used must be '
-                                   f'{IGNORE} here')
+                                   f'{IGNORE_INDEX} here')
         self.files = [self._file(info) for info in _infos(self.dataset)]
         self._refuse_faults()
 
@@ -95,11 +99,11 @@ class SourceImages:
         stored_HW = read_label(file.info['seg_map_path'], storage)
         check_same_size(file.info['img_path'], image_HW3.shape[:2], file.info['seg_map_path'], stored_HW.shape)
         label_HW = class_ids_as_trained(stored_HW, file.info)
-        unknown = np.unique(label_HW[(label_HW >= len(self.classes)) & (label_HW != IGNORE)])
+        unknown = np.unique(label_HW[(label_HW >= len(self.classes)) & (label_HW != IGNORE_INDEX)])
         if len(unknown):
             raise DataFileError(f'the label {file.info["seg_map_path"]} has the ids {unknown.tolist()[:10]}, allowed '
-                                f'are 0 to {len(self.classes) - 1} and {IGNORE}: convert the labels to class ids first '
-                                '(tools/dataset_converters)')
+                                f'are 0 to {len(self.classes) - 1} and {IGNORE_INDEX}: convert the labels to class '
+                                'ids first (tools/dataset_converters)')
         return SourceImage(np.ascontiguousarray(image_HW3), stored_HW, label_HW)
 
     def _file(self, info: dict) -> SourceFile:

@@ -20,6 +20,7 @@ from ..models.autoencoder.pretraining import build_autoencoder
 from ..models.diffusion.diffusers_schedulers import build_scheduler
 from ..models.diffusion.noising import Noising
 from ..random_streams import KeyedStreams
+from ..scaled_steps import update_parameters
 from .image_diffusion import ImageDiffusion
 
 SIZE_REMEDY = 'change model.image_size and the RandomCrop of train_dataloader.dataset.target.pipeline'
@@ -88,7 +89,7 @@ class TargetDiffusion(BaseModel):
             The log values, on the CPU.
 
         Raises:
-            NonFiniteLossError: If the loss is NaN or infinite; nothing has been updated from it.
+            NonFiniteLossError: If the loss or a gradient is NaN or infinite; nothing has been updated from it.
             ValueError: If there are no target images, or they have another size than ``image_size``.
         """
         images_B3HW = self._images(data)
@@ -98,9 +99,10 @@ class TargetDiffusion(BaseModel):
         with optim_wrapper.optim_context(module):
             losses = module(images_B3HW, seeds)
         total, log = self.parse_losses(losses)
-        log = read_finite(log, self._iteration + 1, image_files(data['target']['data_samples']))
-        optim_wrapper.update_params(total)
-        if optim_wrapper.should_update():
+        optim_wrapper.backward(optim_wrapper.scale_loss(total))
+        files = image_files(data['target']['data_samples'])
+        log = read_finite(log, self._iteration + 1, files, self, optim_wrapper)
+        if update_parameters(optim_wrapper):
             self._average()
         self._iteration += 1
         self.iteration.add_(1)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ..random_streams import KeyedStreams
+from ..settings import build_settings
 from .guidance import SemanticGuidance
 from .image_diffusion import ImageDiffusion
 from .reverse_steps import ReverseSteps, TranslationSettings
 from .segmentation_guide import SegmentationGuide
-from .settings import build_settings
 
 DTYPES = {None: None, 'bfloat16': torch.bfloat16}
 

@@ -1,6 +1,5 @@
 """The wrapper that trains any mmseg segmentor with a list of objectives and an EMA teacher."""
 import contextlib
-from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -12,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import _IncompatibleKeys
 
-from ..finite_losses import image_files, read_finite
+from ..finite_losses import read_finite
+from ..models.segmentor_protocol import TrainableSegmentor, check_segmentor
 from ..random_streams import KeyedStreams
+from ..scaled_steps import update_parameters
+from .domain_batch import domain_batch
 from .frozen_parts import freeze_all_but, frozen_modules
-from .objectives import Objective
-from .segmentor_contract import check_segmentor
-from .step_context import DomainBatch, StepContext
+from .objective_checks import check_objectives, check_optimiser, check_step, needed_passes
+from .step_context import StepContext
 from .teacher import EMATeacher
 
 # Finished iterations, optimiser updates, and teacher updates: buffers, so that they survive a resume.
@@ -58,6 +59,7 @@ class ClassMixEMA(BaseModel):
         self.student = student
         self.teacher = None if teacher is None else EMATeacher(student, **teacher)
         self.objectives = nn.ModuleList(MODELS.build(objective) for objective in objectives)
+        self._trainable = TrainableSegmentor(student)
         self.evaluate = evaluate
         for counter in COUNTERS:
             self.register_buffer(counter, torch.zeros((), dtype=torch.int64))
@@ -65,9 +67,10 @@ class ClassMixEMA(BaseModel):
         self.streams = KeyedStreams(seed=0)
         self.keep_step = False
         self.kept_step: dict[str, Tensor] | None = None
+        self._optimiser_checked = False
         self._check()
         for objective in self.objectives:
-            objective.attach(student)
+            objective.attach(self._trainable)
         if train_only is None:
             self._check_statistics_of_teacher()
         self.register_load_state_dict_post_hook(copy_student_to_what_was_not_loaded)
@@ -107,7 +110,7 @@ class ClassMixEMA(BaseModel):
         if self.teacher is not None:
             self.teacher.copy_from(self.student)
         for objective in self.objectives:
-            objective.attach(self.student)
+            objective.start_from(self._trainable)
 
     def forward(self, inputs: Tensor | StepContext, data_samples: list | tuple[int, int] | None = None,
                 mode: str = 'tensor') -> Tensor | list | dict[str, Tensor]:
@@ -133,8 +136,12 @@ class ClassMixEMA(BaseModel):
             Log values on the CPU: ``loss`` and every objective's entries under its name.
 
         Raises:
-            NonFiniteLossError: If a loss is NaN or infinite; optimiser and teacher are untouched by it.
+            NonFiniteLossError: If a loss or a gradient is NaN or infinite on any process; optimiser and teacher are
+                untouched by it on all of them.
         """
+        if not self._optimiser_checked:
+            check_optimiser(self, optim_wrapper)
+            self._optimiser_checked = True
         self._update_teacher()
         context = self._context(data)
         log: dict[str, Tensor] = {}
@@ -145,7 +152,7 @@ class ClassMixEMA(BaseModel):
             log['loss'] = log.get('loss', 0) + entries.pop('loss')
             log.update(entries)
         files = context.source.files + (context.target.files if context.target else ())
-        log = read_finite(log, self._counts['iteration'] + 1, files)
+        log = read_finite(log, self._counts['iteration'] + 1, files, self, optim_wrapper)
         self._step(optim_wrapper)
         if self.keep_step:
             self.keep_step, self.kept_step = False, context.panel()
@@ -159,27 +166,10 @@ class ClassMixEMA(BaseModel):
             self._count('teacher_updates')
 
     def _context(self, data: dict) -> StepContext:
-        source, target = (self._domain_batch(data.get(domain)) for domain in ('source', 'target'))
-        if source is None or source.labels_BHW is None:
-            raise ValueError("a training batch needs labelled images under the key 'source': use "
-                             "train_dataloader.dataset=dict(type='UDADataset', source=..., target=...)")
-        wanting = [objective.name for objective in self.objectives if objective.needs_target]
-        if target is None and wanting:
-            raise ValueError(f'the objectives {wanting} need target images: set train_dataloader.dataset.target')
-        return StepContext(source, target, self._counts['iteration'], self.streams, self.student, self.teacher)
-
-    def _domain_batch(self, data: dict | None) -> DomainBatch | None:
-        if data is None:
-            return None
-        data = self.data_preprocessor(data, True)
-        samples = data['data_samples']
-        labels, valid = (torch.stack([sample.get(key).data for sample in samples]) if key in samples[0] else None
-                         for key in ('gt_sem_seg', 'valid_pseudo_mask'))
-        return DomainBatch(
-            images_BCHW=data['inputs'],
-            labels_BHW=None if labels is None else labels[:, 0].long(),
-            valid_B1HW=valid,
-            files=image_files(samples))
+        source, target = (domain_batch(data.get(domain), self.data_preprocessor) for domain in ('source', 'target'))
+        check_step(source, target, self.objectives)
+        return StepContext(source, target, self._counts['iteration'], self.streams, self._trainable, self.teacher,
+                           kept=needed_passes(self.objectives))
 
     def _run_pass(self, context: StepContext, index: int, part: int, last: bool, optim_wrapper: OptimWrapper,
                   ddp: nn.Module | None) -> dict[str, Tensor]:
@@ -192,6 +182,9 @@ class ClassMixEMA(BaseModel):
         held_back = contextlib.nullcontext() if ddp is None or last else ddp.no_sync()
         with held_back, optim_wrapper.optim_context(module):
             losses = module(context, (index, part), mode='objective')
+        if not any('loss' in key for key in losses):
+            raise ValueError(f'the objective {name} gave no loss, only {sorted(losses)}: an entry whose key contains '
+                             "'loss' is back-propagated; give one, or remove the objective from model.objectives")
         total, entries = self.parse_losses({f'{name}.{key}': value for key, value in losses.items()})
         self._backward(optim_wrapper, total, last)
         return {key: value.detach() for key, value in entries.items()}
@@ -205,9 +198,7 @@ class ClassMixEMA(BaseModel):
 
     def _step(self, optim_wrapper: OptimWrapper) -> None:
         self._count('iteration')
-        if optim_wrapper.should_update():
-            optim_wrapper.step()
-            optim_wrapper.zero_grad()
+        if update_parameters(optim_wrapper):
             self._count('updates')
 
     def _count(self, counter: str) -> None:
@@ -224,19 +215,9 @@ class ClassMixEMA(BaseModel):
     def _check(self) -> None:
         if self.evaluate not in ('student', 'teacher'):
             raise ValueError(f"model.evaluate is '{self.evaluate}', allowed are 'student' and 'teacher'")
-        if self.teacher is None:
-            wanting = [objective.name for objective in self.objectives if objective.needs_teacher]
-            wanting += ['evaluate'] if self.evaluate == 'teacher' else []
-            if wanting:
-                raise ValueError(f'{wanting} need a teacher: set model.teacher=dict(momentum=0.999)')
-        if not len(self.objectives):
-            raise ValueError("model.objectives is empty: give at least dict(type='SourceSupervision')")
-        for objective in self.objectives:
-            if not isinstance(objective, Objective):
-                raise TypeError(f'model.objectives holds a {type(objective).__name__}, which is not an Objective')
-        double = [name for name, n in Counter(objective.name for objective in self.objectives).items() if n > 1]
-        if double:
-            raise ValueError(f'several objectives are called {double}: give each a name of its own, name=...')
+        if self.teacher is None and self.evaluate == 'teacher':
+            raise ValueError("model.evaluate='teacher' needs a teacher: set model.teacher=dict(momentum=0.999)")
+        check_objectives(self.objectives, self._trainable, has_teacher=self.teacher is not None)
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce
 from torch import Tensor
 
 
@@ -20,11 +20,11 @@ class PseudoLabels(NamedTuple):
 
 @dataclass(frozen=True)
 class PseudoLabelRule:
-    """How pseudo-labels are made from logits.
+    """How far the labels that a teacher predicts are trusted.
 
-    Every pixel takes the most probable class. One number weighs them all: the share of pixels, over the batch of
-    all processes, whose highest probability reaches the threshold (DACS; one number for each batch, not image, as
-    in the published implementation). It is computed before margins are taken out.
+    One number weighs them all: the share of pixels, over the batch of all processes, whose confidence reaches the
+    threshold (DACS; one number for each batch, not image, as in the published implementation). It is computed before
+    margins are taken out.
 
     Args:
         threshold: Confidence in [0, 1]; None weighs all pixels 1.
@@ -47,32 +47,38 @@ class PseudoLabelRule:
                              'cannot be negative')
 
     @torch.no_grad()
-    def __call__(self, logits_BCHW: Tensor, valid_B1HW: Tensor | None = None) -> PseudoLabels:
+    def __call__(self, labels_BHW: Tensor, confidence_BHW: Tensor, valid_B1HW: Tensor | None = None,
+                 real_BHW: Tensor | None = None) -> PseudoLabels:
         """Makes pseudo-labels.
 
         Args:
-            logits_BCHW: Teacher logits at input resolution.
+            labels_BHW: Labels that the teacher predicts, int64, at input resolution.
+            confidence_BHW: Probability of each, in [0, 1].
             valid_B1HW: Mask of usable target pixels (1 = usable), takes the place of the margins.
+            real_BHW: False for pixels that padding added: they weigh 0 and do not count. None: there are none.
 
         Raises:
             ValueError: If both margins and a mask are given, or the margins leave no row.
         """
-        self._check(logits_BCHW.shape[2], valid_B1HW)
-        confidence_BHW, labels_BHW = logits_BCHW.softmax(dim=1).max(dim=1)
-        share = self._confident_share(confidence_BHW)
+        self._check(labels_BHW.shape[1], valid_B1HW)
+        share = self._confident_share(confidence_BHW, real_BHW)
         weights_BHW = share.expand(labels_BHW.shape).clone()
         weights_BHW[:, :self.ignore_top] = 0
         weights_BHW[:, labels_BHW.shape[1] - self.ignore_bottom:] = 0
         if valid_B1HW is not None:
             weights_BHW = weights_BHW * valid_B1HW[:, 0].to(weights_BHW.dtype)
+        if real_BHW is not None:
+            weights_BHW = weights_BHW * real_BHW
         return PseudoLabels(labels_BHW, weights_BHW, share)
 
-    def _confident_share(self, confidence_BHW: Tensor) -> Tensor:
+    def _confident_share(self, confidence_BHW: Tensor, real_BHW: Tensor | None) -> Tensor:
         if self.threshold is None:
             return confidence_BHW.new_ones(())
-        counts = (confidence_BHW >= self.threshold).sum(dtype=confidence_BHW.dtype)
+        counted_BHW = torch.ones_like(confidence_BHW, dtype=torch.bool) if real_BHW is None else real_BHW
+        counts = torch.stack([((confidence_BHW >= self.threshold) & counted_BHW).sum(), counted_BHW.sum()])
         all_reduce(counts)
-        return counts / (confidence_BHW.numel() * get_world_size())
+        confident, total = counts.to(confidence_BHW.dtype)
+        return confident / total.clamp(min=1)
 
     def _check(self, height: int, valid_B1HW: Tensor | None) -> None:
         margins = self.ignore_top + self.ignore_bottom

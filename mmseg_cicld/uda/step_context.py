@@ -2,20 +2,20 @@
 
 Shape suffixes: B images, C channels, H and W height and width.
 """
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..models.segmentor_protocol import TrainableSegmentor, TrainingOutput, View, ViewFeatures
 from ..random_streams import KeyedStreams
+from .augmentation import Augmentation
 from .mixing import NUM_IDS, MixedBatch, choose_classes, class_mix, mix_masks, present_ids
 from .pseudo_labels import PseudoLabelRule, PseudoLabels
-from .segmentor_contract import (FeatureEdit, SegmentationOutput, draw_crop_box, encoder_views, normalisation,
-                                 predict_logits, train_forward)
-from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
 
 
@@ -25,23 +25,36 @@ class DomainBatch:
 
     Args:
         images_BCHW: Normalised float images.
-        labels_BHW: int64 class ids with 255 = ignore, None for the target.
+        labels_BHW: int64 class ids, ``ignore_index`` of the segmentor where there is none, None for the target.
         valid_B1HW: uint8, 1 where a pseudo-label may be used, None if the data has no such mask.
         files: Image files, for messages.
+        real_BHW: bool, False for pixels that the data preprocessor added, None if it added none.
     """
 
     images_BCHW: Tensor
     labels_BHW: Tensor | None
     valid_B1HW: Tensor | None
     files: tuple[str, ...]
+    real_BHW: Tensor | None = None
 
 
 class StudentBatch(NamedTuple):
-    """What the student was trained on: images [B, C, H, W], labels int64 [B, H, W], weights [B, H, W] or None."""
+    """What the student is trained on: images [B, C, H, W], labels int64 [B, H, W], weights [B, H, W] or None."""
 
     images_BCHW: Tensor
     labels_BHW: Tensor
-    weights_BHW: Tensor | None
+    weights_BHW: Tensor | None = None
+
+
+class StudentPass(NamedTuple):
+    """A training forward that a later objective uses again.
+
+    Its batch, and without graph the logits of the main head [B, classes, H, W] and the last feature map [B, C, h, w].
+    """
+
+    batch: StudentBatch
+    logits_BCHW: Tensor
+    latent_BChw: Tensor
 
 
 class StepContext:
@@ -54,21 +67,20 @@ class StepContext:
         streams: Random streams of the run.
         student: The segmentor that is trained.
         teacher: Its EMA, None without one.
+        kept: Names of the objectives whose training forward a later one uses again.
     """
 
     def __init__(self, source: DomainBatch, target: DomainBatch | None, iteration: int, streams: KeyedStreams,
-                 student: nn.Module, teacher: EMATeacher | None) -> None:
+                 student: TrainableSegmentor, teacher: EMATeacher | None, kept: Collection[str] = ()) -> None:
         self.source, self.target = source, target
         self.iteration = iteration
         self.student, self.teacher = student, teacher
-        self.source_output: SegmentationOutput | None = None
-        # By the name of the objective: the last feature map of its student forward, without graph, and the batch.
-        self.last_features: dict[str, Tensor] = {}
-        self.last_batches: dict[str, StudentBatch] = {}
+        self._kept = kept
+        self._passes: dict[str, StudentPass] = {}
         self._streams = streams
         self._teacher_logits: Tensor | None = None
         self._pseudo_labels: dict[PseudoLabelRule, PseudoLabels] = {}
-        self._mixed: dict[tuple[PseudoLabelRule, StrongAugmentation], MixedBatch] = {}
+        self._mixed: dict[tuple[PseudoLabelRule, Augmentation], MixedBatch] = {}
         self._shown: dict[str, Tensor] = {}
 
     @property
@@ -84,37 +96,49 @@ class StepContext:
         """Draws numbers in [0, 1) for this iteration, see :class:`KeyedStreams`."""
         return self._streams.uniform(name, self.iteration, *key, size=size)
 
-    def train_student(self, name: str, images_BCHW: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None = None,
-                      edit_features: FeatureEdit | None = None) -> SegmentationOutput:
-        """Runs one training forward of the student, see :func:`train_forward`.
+    def train_student(self, name: str, images_BCHW: Tensor, labels_BHW: Tensor,
+                      weights_BHW: Tensor | None = None) -> TrainingOutput:
+        """Runs one training forward of the student.
 
         Args:
             name: Name of the objective, keys what is drawn for this forward.
             images_BCHW: Normalised float images.
-            labels_BHW: int64 class ids, 255 = ignore.
+            labels_BHW: int64 class ids.
             weights_BHW: Loss weight of each pixel in [0, 1]; all one if None.
-            edit_features: What the heads see in place of the features, see :func:`train_forward`.
         """
-        output = train_forward(self.student, images_BCHW, labels_BHW, weights_BHW, self._crop_box(name, images_BCHW),
-                               self.sample_seeds(name, len(images_BCHW)), edit_features)
-        self.last_features[name] = output.features[-1].detach()
-        self.last_batches[name] = StudentBatch(images_BCHW, labels_BHW, weights_BHW)
+        features = [self.student.encode(view) for view in self.student_views(name, images_BCHW)]
+        return self.student_losses(name, features, StudentBatch(images_BCHW, labels_BHW, weights_BHW))
+
+    def student_views(self, name: str, images_BCHW: Tensor) -> tuple[View, ...]:
+        """Returns what the student's encoder sees of images, or of maps of their size, in the forward of this name."""
+        return self.student.views(images_BCHW, self.uniform(f'{name}.crop_box', size=2))
+
+    def student_losses(self, name: str, features: Sequence[ViewFeatures], batch: StudentBatch) -> TrainingOutput:
+        """The second half of :meth:`train_student`, for objectives that look at the features or change them.
+
+        Args:
+            name: As above.
+            features: One entry for each view.
+            batch: What they come from, and what they are to become.
+        """
+        seeds = self.sample_seeds(name, len(batch.images_BCHW))
+        output = self.student.losses(features, batch.labels_BHW, batch.weights_BHW, seeds)
+        if name in self._kept:
+            self._passes[name] = StudentPass(batch, output.logits_BCHW.detach(), features[0].levels[-1].detach())
         return output
 
-    def student_views(self, name: str, images_BCHW: Tensor) -> tuple[Tensor, ...]:
-        """Returns what :meth:`train_student` of this name shows the encoder of images, see :func:`encoder_views`."""
-        return encoder_views(self.student, images_BCHW, self._crop_box(name, images_BCHW))
+    def student_pass(self, name: str) -> StudentPass:
+        """Returns the training forward of an earlier objective, which this one has declared that it needs."""
+        return self._passes[name]
+
+    def predict_student(self, name: str, images_BCHW: Tensor) -> Tensor:
+        """Returns the student's logits with gradient, float [B, classes, H, W]; ``name`` as above."""
+        features = [self.student.encode(view) for view in self.student_views(name, images_BCHW)]
+        return self.student.decode(features, tuple(images_BCHW.shape[2:]))
 
     def sample_seeds(self, name: str, samples: int) -> list[int]:
         """Returns a seed in [0, 2**63) for each sample of this process, keyed by name, iteration and sample."""
         return [self._streams.integer(f'{name}.sample', self.iteration, index) for index in self.sample_indices(samples)]
-
-    def predict_student(self, name: str, images_BCHW: Tensor) -> Tensor:
-        """Returns the student's logits with gradient, float [B, classes, H, W]; ``name`` as above."""
-        return predict_logits(self.student, images_BCHW, self._crop_box(name, images_BCHW))
-
-    def _crop_box(self, name: str, images_BCHW: Tensor) -> tuple | None:
-        return draw_crop_box(self.student, images_BCHW, lambda: self.uniform(f'{name}.crop_box', size=2))
 
     @torch.no_grad()
     def pseudo_labels(self, rule: PseudoLabelRule) -> PseudoLabels:
@@ -122,11 +146,20 @@ class StepContext:
         if rule not in self._pseudo_labels:
             if self._teacher_logits is None:
                 self._teacher_logits = self.teacher.logits(self.target.images_BCHW)
-            self._pseudo_labels[rule] = rule(self._teacher_logits, self.target.valid_B1HW)
+            self._pseudo_labels[rule] = self._read(self._teacher_logits, rule)
         return self._pseudo_labels[rule]
 
     @torch.no_grad()
-    def mixed(self, rule: PseudoLabelRule, augmentation: StrongAugmentation) -> MixedBatch:
+    def pseudo_labels_of(self, teacher: EMATeacher, rule: PseudoLabelRule) -> PseudoLabels:
+        """The same by another teacher than the model's, computed anew."""
+        return self._read(teacher.logits(self.target.images_BCHW), rule)
+
+    def _read(self, logits_BCHW: Tensor, rule: PseudoLabelRule) -> PseudoLabels:
+        labels_BHW, confidence_BHW = self.student.label_rule.labels_and_confidence(logits_BCHW)
+        return rule(labels_BHW, confidence_BHW, self.target.valid_B1HW, self.target.real_BHW)
+
+    @torch.no_grad()
+    def mixed(self, rule: PseudoLabelRule, augmentation: Augmentation) -> MixedBatch:
         """Returns the strongly augmented ClassMix batch; source image i is pasted onto target image i."""
         key = (rule, augmentation)
         if key not in self._mixed:
@@ -134,7 +167,7 @@ class StepContext:
             mask_BHW = self.mix_mask()
             batch = class_mix(mask_BHW, (self.source.images_BCHW, self.source.labels_BHW),
                               (self.target.images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW))
-            images = augmentation(batch.images_BCHW, normalisation(self.student), self._mix_uniform, self.indices)
+            images = augmentation(batch.images_BCHW, self.student.normalisation, self._mix_uniform, self.indices)
             self._mixed[key] = batch._replace(images_BCHW=images)
         return self._mixed[key]
 
@@ -167,5 +200,11 @@ class StepContext:
         return {name: part.detach().cpu() for name, part in parts.items()}
 
     def _picture(self, images_BCHW: Tensor) -> Tensor:
-        mean, std = normalisation(self.student)
-        return (images_BCHW * std + mean).round().clamp(0, 255).to(torch.uint8)
+        mean, std = self.student.normalisation
+        values_BCHW = images_BCHW * std + mean
+        channels = values_BCHW.shape[1]
+        # One channel is shown in grey; of more than three, the first three.
+        values_BCHW = values_BCHW[:, :3] if channels >= 3 else values_BCHW[:, :1].expand(-1, 3, -1, -1)
+        if float(mean.max()) > 255:  # more than 8 bits
+            values_BCHW = values_BCHW * (255 / values_BCHW.amax().clamp(min=1))
+        return values_BCHW.round().clamp(0, 255).to(torch.uint8)

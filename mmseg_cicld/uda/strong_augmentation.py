@@ -11,21 +11,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmseg.registry import MODELS
 from torch import Tensor
 
 SIGMA_RANGE = (0.15, 1.15)
 KERNEL_SHARE = 0.1
 
 
+@MODELS.register_module()
 @dataclass(frozen=True)
 class StrongAugmentation:
-    """Colour jitter and blur as applied to mixed images.
+    """Colour jitter and blur as applied to mixed images, for 8-bit RGB.
 
     Args:
         jitter_strength: Half width of the factor ranges: brightness, contrast and saturation factors lie in
             [1 - s, 1 + s], the hue shift in [-s, s] turns.
         jitter_probability: Probability in [0, 1] that a batch is jittered, 0.8 in the published configs.
         blur_probability: Probability in [0, 1] that a batch is blurred.
+        order_and_blur_of_first: All images take the order of the operations and the blur of the first image, as in
+            the published MIC.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -34,15 +38,33 @@ class StrongAugmentation:
     jitter_strength: float = 0.2
     jitter_probability: float = 0.8
     blur_probability: float = 0.5
+    order_and_blur_of_first: bool = False
 
     def __post_init__(self) -> None:
         for key in ('jitter_strength', 'jitter_probability', 'blur_probability'):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f'augmentation.{key} is {getattr(self, key)}, allowed are values in [0, 1]')
 
+    def check(self, normalisation: tuple[Tensor, Tensor], key: str) -> None:
+        """Refuses images whose colours it cannot jitter.
+
+        Args:
+            normalisation: Mean and std [1, C, 1, 1] of the data preprocessor.
+            key: The key of the config to change.
+
+        Raises:
+            ValueError: If they have not three channels of values in [0, 255].
+        """
+        mean, std = normalisation
+        brightest, spread = float(mean.max()), float(std.max())
+        if mean.shape[1] != 3 or brightest > 255 or brightest + spread <= 2:
+            raise ValueError(
+                f'the colour jitter of StrongAugmentation is for 8-bit RGB, but the images have {mean.shape[1]} channels '
+                f"with mean {brightest:g} and std {spread:g}: set {key}=dict(type='IntensityAugmentation') in the "
+                'objective')
+
     def __call__(self, images_BCHW: Tensor, normalisation: tuple[Tensor, Tensor],
-                 uniform: Callable[..., np.ndarray | float], indices: Sequence[int],
-                 order_and_blur_of_first: bool = False) -> Tensor:
+                 uniform: Callable[..., np.ndarray | float], indices: Sequence[int]) -> Tensor:
         """Jitters and blurs a batch; the two coins are shared by the batch, all else is drawn for each image.
 
         Args:
@@ -50,9 +72,8 @@ class StrongAugmentation:
             normalisation: Mean and std [1, C, 1, 1] in units of 8-bit images.
             uniform: ``uniform(name, *key, size=...)`` draws numbers in [0, 1).
             indices: Index of each image over all processes, keys its draws.
-            order_and_blur_of_first: All images take the order of the operations and the blur of the first image.
         """
-        shared = [0] * len(indices) if order_and_blur_of_first else indices
+        shared = [0] * len(indices) if self.order_and_blur_of_first else indices
         with torch.autocast(images_BCHW.device.type, enabled=False):
             # 1 - u < p rather than u > 1 - p: exact for the published thresholds 0.2 and 0.5.
             if 1 - uniform('jitter_coin') < self.jitter_probability:

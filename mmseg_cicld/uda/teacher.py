@@ -4,7 +4,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from .segmentor_contract import predict_logits
+from ..models.segmentor_protocol import TrainableSegmentor
 
 
 class EMATeacher(nn.Module):
@@ -64,4 +64,13 @@ class EMATeacher(nn.Module):
     @torch.no_grad()
     def logits(self, images_BCHW: Tensor) -> Tensor:
         """Returns logits, float [B, classes, H, W], of normalised images at input resolution, without autograd."""
-        return predict_logits(self.network, images_BCHW)
+        return TrainableSegmentor(self.network).predict(images_BCHW)
+
+    @torch.no_grad()
+    def features(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """Returns the feature maps [B, C, h, w] of whole normalised images, finest first, without autograd.
+
+        Those of the backbone, or of the neck if there is one; of two scales (HRDA), those of the context.
+        """
+        network = TrainableSegmentor(self.network)
+        return network.encode(network.views(images_BCHW, (0.0, 0.0))[0]).levels

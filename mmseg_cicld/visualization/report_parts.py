@@ -1,6 +1,5 @@
 """Parts of HTML reports: one file each that needs nothing beside it."""
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..atomic_files import replacing
 from .charts import bar_chart
 from .report_style import STYLE
 
@@ -25,18 +25,14 @@ class ImageRow:
 
 
 def write_page(path: str | Path, title: str, body: Sequence[str]) -> None:
-    """Writes an HTML page, complete or not at all; its folder must exist."""
+    """Writes an HTML page, complete or not at all."""
     page = (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<title>{escape(title)}</title>\n'
             f'<style>{STYLE}</style>\n</head>\n<body>\n<main>\n' + '\n'.join(body) +
             '\n</main>\n</body>\n</html>\n')
-    temporary = Path(path).with_name(Path(path).name + '.tmp')
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(page, encoding='utf-8')
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def number_cards(cards: Sequence[tuple[str, str, str]]) -> str:

@@ -1,13 +1,16 @@
 """Draws what training steps see through the runner's visualizer, so that every vis_backend receives it."""
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.visualization import DVCLiveVisBackend, LocalVisBackend, MLflowVisBackend, Visualizer
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
+from ..engine.mmengine_internals import backends_of
 from .latents import Tiles, denoises, denoising_rows
 from .panel import compose_panel, step_tiles
 
@@ -63,10 +66,31 @@ class UDAVisualizationHook(Hook):
         palette = self.palette or runner.train_dataloader.dataset.metainfo['palette']
         samples = range(min(self.max_samples, len(kept['source_image'])))
         panel = compose_panel([step_tiles(kept, index, palette) for index in samples])
-        runner.visualizer.add_image('training_step', panel, step=runner.iter + 1)
+        add_picture(runner.visualizer, 'training_step', panel, runner.iter + 1)
         if denoises(model.evaluated):
             panel = compose_panel(_denoising(model, kept, samples, palette))
-            runner.visualizer.add_image('denoising', panel, step=runner.iter + 1)
+            add_picture(runner.visualizer, 'denoising', panel, runner.iter + 1)
+
+
+def add_picture(visualizer: Visualizer, name: str, image_HWC: np.ndarray, step: int) -> None:
+    """Gives a picture to every vis_backend under a name that it can save.
+
+    Some backends write the picture to a file of that very name and know formats by suffix, others add one themselves.
+    MLflow has no steps for pictures: without the step in its name a picture would replace the one before.
+
+    Args:
+        visualizer: Of the run.
+        name: What the picture shows, without suffix.
+        image_HWC: RGB, uint8.
+        step: Number of the iteration.
+    """
+    for backend in backends_of(visualizer):
+        if isinstance(backend, (LocalVisBackend, DVCLiveVisBackend)):
+            backend.add_image(name, image_HWC, step)
+        elif isinstance(backend, MLflowVisBackend):
+            backend.add_image(f'{name}_{step}.png', image_HWC, step)
+        else:
+            backend.add_image(f'{name}.png', image_HWC, step)
 
 
 def _denoising(model: nn.Module, kept: Mapping[str, Tensor], samples: Sequence[int],

@@ -235,6 +235,14 @@ def test_empty_or_missing_folder_of_other_datasets(root, tmp_path, dataset_type)
         UDADataset(folder_config(root), config)
 
 
+def test_images_that_other_datasets_would_leave_out_for_their_capitals(root):
+    (root / 'images' / '001.png').rename(root / 'images' / '001.PNG')
+    config = dict(type='GTADataset', data_root=str(root), data_prefix=dict(img_path='images'), pipeline=[])
+    with pytest.raises(ValueError, match="1 of 3 images in .*001.PNG, end as img_suffix='.png' of the target dataset "
+                                         'says but for capital letters, so GTADataset would leave them out'):
+        UDADataset(folder_config(root), config)
+
+
 def test_missing_ann_file(root):
     config = dict(type='BaseSegDataset', data_root=str(root), ann_file='gone.txt', data_prefix=dict(img_path='images'))
     with pytest.raises(ValueError, match='gone.txt.*does not exist'):
@@ -292,6 +300,11 @@ def test_no_other_image_takes_the_place_of_a_bad_one(root):
     refused_in_training(root, 'images/001.png is empty', steps)
 
 
+def test_messages_of_decoders_become_one_line():
+    assert str(DataFileError('a.png cannot be decoded (line\n  > other):\n remove it')) == (
+        'a.png cannot be decoded (line > other): remove it')
+
+
 def test_dataset_that_is_no_config(root):
     with pytest.raises(TypeError, match='source dataset must be given as a config'):
         UDADataset('data/source')
@@ -300,8 +313,10 @@ def test_dataset_that_is_no_config(root):
 def test_error_crosses_a_worker_process(root):
     (root / 'images' / '001.png').write_bytes(b'')
     loader = torch.utils.data.DataLoader(UDADataset(folder_config(root)), batch_size=3, num_workers=1)
-    with pytest.raises(DataFileError, match='001.png is empty'):
+    with pytest.raises(DataFileError) as error:
         next(iter(loader))
+    file = root / 'images' / '001.png'
+    assert str(error.value) == (f'source dataset: image {file} is empty (0 bytes): copy or download it again')
 
 
 def test_opencv_and_pillow_agree_on_grey_labels(tmp_path):

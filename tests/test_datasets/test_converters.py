@@ -76,7 +76,7 @@ def test_nothing_half_written_stays(run, tmp_path):
     (tmp_path / 'labels' / '00001.png').write_bytes(b'broken')
     message = run('gta', tmp_path)
     assert 'labels/00001.png is damaged' in message
-    assert not (tmp_path / 'sample_class_stats.json').exists() and not list(tmp_path.rglob('*.part'))
+    assert not (tmp_path / 'sample_class_stats.json').exists() and not list(tmp_path.rglob('.*.tmp'))
 
 
 def test_synthia(run, tmp_path):

@@ -32,6 +32,24 @@ def test_any_suffix_and_sub_folders(tmp_path):
     assert labels == [str(tmp_path / 'labels' / name) for name in ('a.png', 'b.png', 'sub/c.png', 'sub/d.v2.png')]
 
 
+def test_labels_in_capitals(tmp_path):
+    write_folder(tmp_path, 3)
+    (tmp_path / 'labels' / '001.png').rename(tmp_path / 'labels' / '001.PNG')
+    write_image(tmp_path / 'labels' / '002.PNG', random_label(9))  # beside 002.png, which is called as it should be
+    dataset = build(tmp_path)
+    names = [dataset.get_data_info(i)['seg_map_path'].rpartition('/')[2] for i in range(3)]
+    assert names == ['000.png', '001.PNG', '002.png']
+
+
+@pytest.mark.parametrize('given', ['_Mask.PNG', '_mask.png'])
+def test_own_suffixes_in_capitals(tmp_path, given):
+    write_image(tmp_path / 'images' / 'a_rgb.PNG', random_image(0))
+    write_image(tmp_path / 'images' / 'a_MASK.PNG', random_label(0))
+    dataset = build(tmp_path, dict(img_path='images', seg_map_path='images'), img_suffix='_RGB.png',
+                    seg_map_suffix=given)
+    assert dataset.get_data_info(0)['seg_map_path'] == str(tmp_path / 'images' / 'a_MASK.PNG')
+
+
 def test_own_suffixes(tmp_path):
     write_image(tmp_path / 'images' / 'a_rgb.png', random_image(0))
     write_image(tmp_path / 'images' / 'a_depth.png', random_image(0))

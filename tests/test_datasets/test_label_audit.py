@@ -1,5 +1,6 @@
 """The look at a config's data before training, and the tool that does it alone."""
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,43 @@ def test_other_sampler_is_refused(config):
     config.train_dataloader.sampler.type = 'InfiniteSampler'
     with pytest.raises(ValueError, match="InfiniteSampler.*KeyedInfiniteSampler"):
         audit_train_datasets(config)
+
+
+@pytest.mark.parametrize('color_type, mean, wrong', [
+    ('color', [0, 0, 0], 0), ('grayscale', [0, 0, 0], 3), ('unchanged', [0, 0, 0], 0), ('color', [0] * 4, 3),
+    ('grayscale', [0], 0), ('color', [0], 0)])
+def test_channels_of_images_and_network(config, color_type, mean, wrong):
+    source = config.train_dataloader.dataset.source
+    source.pipeline[0].color_type = color_type
+    config.train_dataloader.dataset = source
+    config.val_dataloader = None
+    config.model = dict(segmentor=dict(data_preprocessor=dict(mean=mean)))
+    if not wrong:
+        assert audit_train_datasets(config, max_files=3)[0].ok
+        return
+    with pytest.raises(ValueError, match=f'found {wrong} faults(.|\n)*000.png is loaded with .* channels, not '
+                                         f'{len(mean)} as data_preprocessor.mean.*color_type of LoadImageStrictly'):
+        audit_train_datasets(config, max_files=3)
+
+
+def test_images_of_different_channels(config, tmp_path):
+    write_image(tmp_path / 'source' / 'images' / '003.png', np.dstack([random_image(3), random_image(3)[..., :1]]))
+    config.train_dataloader.dataset.source.pipeline[0].color_type = 'unchanged'
+    with pytest.raises(ValueError, match='003.png is loaded with 4 channels, not 3 as other images have'):
+        audit_train_datasets(config)
+
+
+def test_own_loaders_are_used_and_explained(config):
+    def load(results):
+        if results['img_path'].endswith('004.png'):
+            raise RuntimeError('no such sensor')
+        return dict(results, img=np.zeros((24, 40, 5), np.uint8))
+    dataset = DATASETS.build(dict(config.train_dataloader.dataset.source, pipeline=[load]))
+    (finding,) = audit_dataset(dataset).findings
+    assert re.search('004.png cannot be read by function of its pipeline .RuntimeError: no such sensor', finding.text)
+    stock = dict(type='LoadImageFromFile', color_type='grayscale', imdecode_backend='pillow')
+    dataset = DATASETS.build(dict(config.train_dataloader.dataset.source, pipeline=[stock]))
+    assert audit_dataset(dataset).ok
 
 
 def test_plain_dataset(config):

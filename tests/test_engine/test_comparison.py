@@ -1,6 +1,7 @@
 """Comparison files, their configs and their tables."""
 import dataclasses
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,12 +129,15 @@ def test_configs_that_are_not_there_are_named(tmp_path):
         _ = Comparison([Row('a', str(tmp_path / 'missing.py'))]).settings
 
 
-def test_a_folder_is_held_as_long_as_a_process_that_inherited_it_runs(tmp_path):
-    with held(tmp_path) as descriptor:
-        child = subprocess.Popen(['sleep', '600'], pass_fds=[descriptor])
+def test_a_folder_is_held_as_long_as_its_training_runs(tmp_path):
+    script = ('import sys, time\nfrom mmseg_cicld.engine.folder_lock import locked_folder\n'
+              'with locked_folder(sys.argv[1]): print(flush=True); time.sleep(600)')
+    with held(tmp_path):
+        child = subprocess.Popen([sys.executable, '-c', script, tmp_path], stdout=subprocess.PIPE)
+        child.stdout.readline()
         with pytest.raises(ComparisonError, match='another launch'), held(tmp_path):
             pass
-    with pytest.raises(ComparisonError, match='another launch'), held(tmp_path):
+    with pytest.raises(ComparisonError, match=f'held by process {child.pid} .* a killed one has left'), held(tmp_path):
         pass
     child.kill()
     child.wait()

@@ -36,7 +36,14 @@ DIDA = {'model.objectives': [
     dict(type='DegradationConsistency', threshold=0.255, weights=(0.5, 0.02))]}
 
 
-@pytest.mark.parametrize('more', [{}, {'optim_wrapper.clip_grad': dict(max_norm=0.3)}, HRDA_AND_MIC, DIDA,
+# With batches of one, each process alone has half an image of each domain.
+BOTH = {'model.objectives': [
+    dict(type='SourceSupervision'), dict(type='OutputSpaceAdversarial', weight=0.1),
+    dict(type='ClassMixSelfTraining', threshold=0.255),
+    dict(type='MaskedConsistency', block=8, threshold=0.255, images='both')]}
+
+
+@pytest.mark.parametrize('more', [{}, BOTH, {'optim_wrapper.clip_grad': dict(max_norm=0.3)}, HRDA_AND_MIC, DIDA,
                                   HRDA_AND_MIC | DIDA])
 def test_gradients_are_those_of_the_joined_batch(tmp_path, more):
     one, two = tmp_path / 'one', tmp_path / 'two'
@@ -87,6 +94,15 @@ def test_sync_batchnorm_on_cpu_is_refused(tmp_path, capfd):
     options = {'model.segmentor.backbone.norm': 'SyncBatchNorm', **COMPARABLE}
     assert train_in_children(tmp_path, 2, batch_size=1, options=options) == [1, 1]
     assert "first: student.backbone.norm), which need GPUs: set norm_cfg.type='BN'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('change, named', [
+    ({'model.segmentor.backbone.with_cp': True}, 'with_cp=True (student.backbone)'),
+    ({'activation_checkpointing': ['student.backbone']}, "activation_checkpointing=['student.backbone']")])
+def test_recomputed_activations_are_refused_by_their_key(tmp_path, capfd, change, named):
+    assert train_in_children(tmp_path, 2, batch_size=1, options=COMPARABLE | change) == [1, 1]
+    said = capfd.readouterr().err
+    assert f'ValueError: {named} recomputes activations' in said and 'ready only once' not in said
 
 
 def test_missing_torchrun_is_named(tmp_path, monkeypatch):

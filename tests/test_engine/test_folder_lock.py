@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from toy_training import train_in_children
 
 from mmseg_cicld.engine import CheckpointError
-from mmseg_cicld.engine.folder_lock import LOCK, locked_folder
+from mmseg_cicld.engine.folder_lock import OWNER, locked_folder
 
 FORK = multiprocessing.get_context('fork')
 
@@ -47,7 +48,7 @@ def test_a_killed_owner_holds_nothing_though_its_worker_lives(holder, tmp_path):
     holder.kill()
     holder.join()
     with locked_folder(tmp_path / 'folder'):
-        assert (tmp_path / 'folder' / LOCK).read_text().startswith(f'process {os.getpid()} on ')
+        assert (tmp_path / 'folder' / OWNER).read_text().startswith(f'process {os.getpid()} on ')
 
 
 def test_an_owner_that_ends_with_an_error_leaves_the_folder(tmp_path):
@@ -80,3 +81,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     with pytest.raises(CheckpointError, match='running.lock: cannot be written'):
         with locked_folder(tmp_path / 'file'):
             pass
+
+
+@pytest.mark.parametrize('processes', [0, 2])
+def test_a_second_training_in_a_work_dir_changes_nothing_there(holder, tmp_path, capfd, processes):
+    before = sorted(path.name for path in (tmp_path / 'folder').iterdir())
+    assert train_in_children(tmp_path / 'folder', processes, batch_size=1) == [1] * max(processes, 1)
+    said = [line for line in capfd.readouterr().err.splitlines() if 'CheckpointError: ' in line]
+    assert len(said) == max(processes, 1) and all(f'is held by process {holder.pid} on ' in line for line in said)
+    after = sorted(path.name for path in (tmp_path / 'folder').iterdir() if not path.is_dir())
+    assert after == before
+    holder.kill()
+    holder.join()
+    assert train_in_children(tmp_path / 'folder', processes, batch_size=1, max_iters=1) == [0] * max(processes, 1)
+    assert not (tmp_path / 'folder' / OWNER).exists()

@@ -4,9 +4,35 @@ import signal
 import time
 
 import pytest
-from toy_training import assert_same_run, records, train, train_in_child, train_in_children
+from mmengine.hooks import Hook
+from mmengine.registry import DATASETS, HOOKS
+from toy_training import ToyPairs, assert_same_run, records, train, train_in_child, train_in_children
+
+from mmseg_cicld.engine.comparison_folder import final_metric
 
 QUIET = {'val_cfg': None, 'val_dataloader': None, 'val_evaluator': None}
+
+
+@HOOKS.register_module()
+class SignalInValidation(Hook):
+    """Sends a signal to the process, or to its group, in the middle of the validation after an iteration."""
+
+    def __init__(self, iteration: int, signum: int = signal.SIGTERM, group: bool = False) -> None:
+        self.iteration, self.signum, self.group = iteration, signum, group
+
+    def before_val_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        if runner.iter == self.iteration and batch_idx == 1:
+            (os.killpg if self.group else os.kill)(os.getpgid(0) if self.group else os.getpid(), self.signum)
+
+
+@DATASETS.register_module()
+class SignalWhileReading(ToyPairs):
+    """Sends SIGTERM to the process that reads the pair of ``TOY_POSITION`` in its environment; no config shows it."""
+
+    def __getitem__(self, key) -> dict:
+        if key.position == int(os.environ.get('TOY_POSITION', -1)):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().__getitem__(key)
 
 
 @pytest.fixture(scope='module')
@@ -17,7 +43,8 @@ def straight(tmp_path_factory):
 
 
 @pytest.mark.parametrize('signum, workers, group', [
-    (signal.SIGTERM, 0, False), (signal.SIGINT, 2, True), (signal.SIGTERM, 2, True)])
+    (signal.SIGTERM, 0, False), (signal.SIGINT, 2, True), (signal.SIGTERM, 2, True), (signal.SIGHUP, 0, False),
+    (signal.SIGUSR1, 2, True), (signal.SIGUSR2, 0, False), (signal.SIGXCPU, 0, False)])
 def test_signal_finishes_the_iteration_and_saves(straight, tmp_path, capfd, signum, workers, group):
     """A signal to the process group (Ctrl-C, a cluster) reaches the workers of the data loader too."""
     options = {'custom_hooks.0.signal_at': 5, 'custom_hooks.0.signum': int(signum), 'custom_hooks.0.group': group}
@@ -51,6 +78,60 @@ def test_all_processes_stop_after_the_same_iteration(tmp_path):
     assert exit_codes == [128 + signal.SIGTERM] * 2
     done = [len(records(tmp_path, rank)) for rank in (0, 1)]
     assert done[0] == done[1] and (tmp_path / f'iter_{done[0]}.pth').is_file()
+
+
+@pytest.mark.parametrize('iteration, workers', [(4, 0), (8, 2)])
+def test_signal_in_a_validation_saves_at_once_and_the_validation_is_done_later(straight, tmp_path, iteration, workers):
+    hooks = [dict(type='Recorder', file=str(tmp_path / 'record.jsonl')),
+             dict(type='SignalInValidation', iteration=iteration, group=True)]
+    codes = train_in_child(tmp_path, lambda: os.setpgid(0, 0), workers=workers, save_interval=100,
+                           options={'custom_hooks': hooks})
+    assert codes == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.glob('*.pth')] == [f'iter_{iteration}.pth']
+    assert final_metric(tmp_path, 'mIoU', iteration) is None
+    train(tmp_path, options={'resume': True})
+    assert_same_run(straight, tmp_path)
+    for done in (4, 8):
+        assert final_metric(tmp_path, 'mIoU', done) == final_metric(straight, 'mIoU', done) is not None
+
+
+def test_a_validation_that_was_due_when_a_training_stopped_is_done(straight, tmp_path):
+    """The signal comes in the last iteration: the resumed command trains nothing, and gives the score."""
+    options = {'custom_hooks.0.signal_at': 8, 'custom_hooks.0.signum': int(signal.SIGTERM)}
+    assert train_in_child(tmp_path, options=options) == 128 + signal.SIGTERM
+    assert final_metric(tmp_path, 'mIoU', 8) is None
+    runner = train(tmp_path, options={'resume': True})
+    assert len(records(tmp_path)) == 8
+    assert runner.message_hub.get_scalar('val/mIoU').current() == final_metric(straight, 'mIoU', 8)
+
+
+def test_signal_while_data_are_read_saves_at_once(straight, tmp_path):
+    options = {'train_dataloader.dataset.type': 'SignalWhileReading'}
+    code = train_in_child(tmp_path, lambda: os.environ.update(TOY_POSITION='9'), options=options)
+    assert code == 128 + signal.SIGTERM
+    assert (tmp_path / 'iter_4.pth').is_file() and len(records(tmp_path)) == 4
+    train(tmp_path, options=options | {'resume': True})
+    assert_same_run(straight, tmp_path)
+
+
+def test_signal_before_the_first_iteration_saves_nothing(tmp_path, capfd):
+    options = {'train_dataloader.dataset.type': 'SignalWhileReading'}
+    code = train_in_child(tmp_path, lambda: os.environ.update(TOY_POSITION='1'), options=options)
+    assert code == 128 + signal.SIGTERM
+    assert not list(tmp_path.glob('*.pth'))
+    assert 'stopped after iteration 0 of 8; nothing was trained that is not saved' in capfd.readouterr().out
+
+
+def test_processes_save_at_once_in_a_validation_and_stop_together(tmp_path):
+    options = {'custom_hooks': [dict(type='SignalInValidation', iteration=4)]}
+    assert train_in_children(tmp_path, 2, batch_size=1, save_interval=100, options=options) == [143, 143]
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['iter_4.pth', 'iter_5.pth']
+
+
+def test_nohup_keeps_its_meaning(tmp_path):
+    options = {**QUIET, 'custom_hooks.0.signal_at': 5, 'custom_hooks.0.signum': int(signal.SIGHUP)}
+    assert train_in_child(tmp_path, lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN), options=options) == 0
+    assert len(records(tmp_path)) == 8
 
 
 def test_second_signal_stops_at_once(tmp_path):

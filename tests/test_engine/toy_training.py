@@ -34,8 +34,9 @@ CLASSES = ('road', 'car', 'sky', 'person')
 class ToyBackbone(nn.Module):
     """Two convolutions, group norm (batch size independent) or batch norm, and dropout."""
 
-    def __init__(self, norm: str = 'GN', dropout: float = 0.1) -> None:
+    def __init__(self, norm: str = 'GN', dropout: float = 0.1, with_cp: bool = False) -> None:
         super().__init__()
+        self.with_cp = with_cp
         self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
         self.norm = nn.GroupNorm(2, 8) if norm == 'GN' else getattr(nn, norm)(8)
         self.dropout = nn.Dropout2d(dropout)

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
-from tiny_latent_head import MODES, SIZE, build, features, labels, samples
+from tiny_latent_head import MODES, SIZE, build, features, keyed_losses, labels
 
 from mmseg_cicld.models.diffusion.denoiser import mask_attention
 from mmseg_cicld.models.diffusion.diffusers_schedulers import build_scheduler
@@ -75,7 +75,7 @@ def test_condition_enters_after_the_middle_block_only():
 @pytest.mark.parametrize('kind', ['epsilon', 'sample', 'v_prediction'])
 def test_noise_loss_is_that_of_the_paper(kind):
     head = build(scheduler=dict(type='DDPMScheduler', prediction_type=kind))
-    losses, (_, _, latent) = head.loss(features(), samples(), None), features()
+    losses, (_, _, latent) = keyed_losses(head, features()), features()
     total = 0.0
     for index, seed in enumerate((11, 12)):
         generator = torch.Generator().manual_seed(seed)
@@ -99,7 +99,7 @@ def test_decoder_learns_on_the_estimate_of_the_clean_latent():
     clean = (noisy - (1 - share).sqrt() * estimate.noise_BChw) / share.sqrt()
     torch.testing.assert_close(estimate.clean_BChw, clean, rtol=1e-4, atol=1e-3)
     logits = F.interpolate(head.decode(clean, [skip_0, skip_1]), size=(SIZE, SIZE), mode='bilinear')
-    losses = head.loss([skip_0, skip_1, latent], samples(), None)
+    losses = keyed_losses(head, [skip_0, skip_1, latent])
     count = labels().numel()  # mmseg averages over ignored pixels too
     expected = F.cross_entropy(logits, labels(), ignore_index=255, reduction='sum') / count
     torch.testing.assert_close(losses['loss_ce'], expected, rtol=1e-3, atol=1e-4)

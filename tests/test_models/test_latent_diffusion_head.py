@@ -4,7 +4,7 @@ import copy
 import pytest
 import torch
 from mmseg.registry import MODELS
-from tiny_latent_head import EMBEDDED, HEAD, MASKED, MODES, UNET, build, features, samples
+from tiny_latent_head import EMBEDDED, HEAD, MASKED, MODES, UNET, build, features, keyed_losses, samples
 
 
 @pytest.mark.parametrize('changes, message', [
@@ -82,7 +82,7 @@ def test_a_head_for_prediction_has_what_it_needs(mode, left_out):
     small.load_state_dict({name: state[name] for name in own})
     assert torch.equal(small.eval()(features()), head(features()))
     with pytest.raises(ValueError, match='set decode_head.for_training=True'):
-        small.loss(features(), samples(), None)
+        keyed_losses(small, features())
 
 
 def test_estimate_needs_a_denoiser():

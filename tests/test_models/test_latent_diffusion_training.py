@@ -3,9 +3,10 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-from tiny_latent_head import (CLASSES, MODES, SIZE, build, features, grad, labels, samples, segmentor,
+from tiny_latent_head import (CLASSES, MODES, SIZE, build, features, grad, keyed_losses, labels, samples, segmentor,
                               two_scale_segmentor)
 
 from mmseg_cicld.engine.acceleration import compile_segmentors
@@ -14,7 +15,7 @@ from mmseg_cicld.engine.acceleration import compile_segmentors
 @pytest.mark.parametrize('mode', MODES)
 def test_trains_in_every_mode(mode):
     head, inputs = build(**MODES[mode]).train(), [level.requires_grad_() for level in features()]
-    losses = head.loss(inputs, samples(), None)
+    losses = keyed_losses(head, inputs)
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     assert losses['loss_ce'].isfinite() and ('loss_noise' in losses) == (mode != 'no_denoiser')
     assert grad(head.decoder) > 0 and inputs[0].grad.abs().sum() > 0
@@ -23,7 +24,7 @@ def test_trains_in_every_mode(mode):
 
 def gradients(loss, **changes):
     head, inputs = build(**changes).train(), [level.requires_grad_() for level in features()]
-    losses = head.loss(inputs, samples(), None)
+    losses = keyed_losses(head, inputs)
     losses[loss].backward()
     return dict(denoiser=grad(head.denoiser), decoder=grad(head.decoder) + grad(head.conv_seg),
                 latent=0.0 if inputs[2].grad is None else float(inputs[2].grad.abs().sum()),
@@ -88,7 +89,7 @@ def test_without_seeds_draws_come_from_the_global_stream():
     losses = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        losses.append(head.loss(features(), samples(seeds=None), None)['loss_noise'])
+        losses.append(head.loss(features(), samples(), None)['loss_noise'])
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -121,29 +122,23 @@ def test_own_predictions_take_the_place_of_labels(mode):
     assert torch.equal(first, second)
 
 
-def test_pixel_weights_arrive_through_the_sampler_slot():
-
-    class Tap:
-        weights = torch.zeros(2, SIZE, SIZE)
-
-        def sample(self, logits, labels):
-            return self.weights
-
-    head = build()
-    full = head.loss(features(), samples(), None)
-    head.sampler = Tap()
-    assert head.loss(features(), samples(), None)['loss_ce'] == 0 < full['loss_ce']
+def test_pixel_weights_reach_the_segmentation_loss():
+    head, weights = build(), torch.rand(2, SIZE, SIZE)
+    losses, logits = head.training_losses(features(), labels(), weights, (11, 12))
+    expected = (weights * F.cross_entropy(logits, labels(), ignore_index=255, reduction='none')).mean()
+    torch.testing.assert_close(losses['loss_ce'], expected)
+    assert keyed_losses(head, features(), torch.zeros(2, SIZE, SIZE))['loss_ce'] == 0
 
 
 def test_bf16_autocast_keeps_the_latent_in_full_precision():
     head = build(inference=dict(steps=3))
     with torch.autocast('cpu', torch.bfloat16):
-        losses, logits = head.loss(features(), samples(), None), head(features())
+        losses, logits = keyed_losses(head, features()), head(features())
         *_, denoised = head.trajectory(features()[2])
     assert denoised.dtype == torch.float32 and logits.isfinite().all()
     sum(losses[key] for key in ('loss_ce', 'loss_noise')).backward()
     assert 0 < grad(head.denoiser) < float('inf')
-    torch.testing.assert_close(losses['loss_noise'], build().loss(features(), samples(), None)['loss_noise'],
+    torch.testing.assert_close(losses['loss_noise'], keyed_losses(build(), features())['loss_noise'],
                                rtol=0.05, atol=0.05)
 
 
@@ -158,6 +153,7 @@ def test_compiled_parts_give_the_same_losses_and_gradients():
     plain, images = copy.deepcopy(network), torch.randn(2, 3, SIZE, SIZE)
     assert compile_segmentors(network, backend='eager') == 4  # backbone, neck, decoder, UNet
     for net in (plain, network):
+        torch.manual_seed(4)
         sum(value for key, value in net.loss(images, samples()).items() if 'loss' in key).backward()
     for (name, expected), found in zip(plain.named_parameters(), network.parameters()):
         torch.testing.assert_close(found.grad, expected.grad, msg=name)
@@ -168,7 +164,7 @@ def test_compiled_parts_give_the_same_losses_and_gradients():
 def test_trains_and_predicts_at_two_scales(mode):
     network = two_scale_segmentor(**MODES[mode])
     big = [SegDataSample(gt_sem_seg=PixelData(data=label.repeat_interleave(2, 0).repeat_interleave(2, 1)[None]),
-                         metainfo=dict(sample_seed=seed)) for label, seed in zip(labels(), (11, 12))]
+                         metainfo={}) for label in labels()]
     images = torch.randn(2, 3, 2 * SIZE, 2 * SIZE)
     network.train(True)
     losses = network.loss(images, big)

@@ -14,9 +14,9 @@ from parity_fixtures import Fixture, segmentor_config
 from parity_rules import checksum, fill_model, image, ours_to_reference, stats
 from parity_tolerances import tolerances
 from pass_through import PassThrough
+from training_forward import predict_logits, train_forward
 
 from mmseg_cicld.models.crop_box import CropBox
-from mmseg_cicld.uda.segmentor_contract import predict_logits, train_forward
 
 TAGS = ['daf', 'alt', 'dlv2']
 BOXES = [('daf', 0), ('daf', 1), ('alt', 0), ('dlv2', 0)]
@@ -51,6 +51,11 @@ class Measured:
 
     def box(self, index: int) -> CropBox:
         return CropBox(*self.fixture.given(f'{self.tag}.boxes')[index].tolist())
+
+    def draws(self, box: CropBox) -> list[float]:
+        grid = self.model.crop_coord_divisible
+        positions = [(side - crop + 1) // grid for side, crop in zip(self.images.shape[2:], box.size)]
+        return [(offset // grid + 0.5) / count for offset, count in zip((box.y1, box.x1), positions)]
 
     def close(self, key: str, ours, tolerance: float) -> None:
         assert_allclose(np.asarray(ours), self.fixture[f'{self.tag}.{key}'], rtol=0, atol=tolerance, err_msg=key)
@@ -89,7 +94,7 @@ def test_losses_and_gradients(fixture, tag, index, weighted):
     measured = Measured(fixture, tag)
     model, box = measured.model.train(), measured.box(index)
     weights = torch.from_numpy(fixture.given(f'{tag}.weight')).to(fixture.dtype) if weighted else None
-    losses = train_forward(model, measured.images, measured.labels, weights, box).losses
+    losses = train_forward(model, measured.images, measured.labels, weights, measured.draws(box)).losses
     loss = sum(value for key, value in losses.items() if 'loss' in key)
     loss.backward()
     prefix = f'box{index}.{"weighted" if weighted else "plain"}'

@@ -80,17 +80,22 @@ def test_modulation_starts_as_the_identity():
     assert torch.equal(TimeModulation([4])(features, torch.tensor([0, 99]))[0], features[0])
 
 
+def compensated(shift_encoder, images):
+    """What a shift encoder adds to features of zero."""
+    return shift_encoder((torch.zeros(()), ) * 4, shift_encoder.shifts(images), torch.tensor([1, 2]))
+
+
 @pytest.mark.parametrize('backbone', BACKBONES)
 def test_separate_encoder_adds_modulated_features(backbone, images):
     network = segmentor(backbone)
     shift_encoder, levels = SeparateShiftEncoder(network, recompute=False), torch.tensor([5, 90])
     stir(shift_encoder)
     torch.manual_seed(3)  # stochastic depth draws
-    compensate = shift_encoder(images, levels)
+    shifts = shift_encoder.shifts(images)
     features = FeatureEncoder(network)(images)
     torch.manual_seed(3)
     expected = shift_encoder.modulation(FeatureEncoder(network)(images), levels)
-    for level, shift, out in zip(features, expected, compensate(features), strict=True):
+    for level, shift, out in zip(features, expected, shift_encoder(features, shifts, levels), strict=True):
         torch.testing.assert_close(out, level + shift)
 
 
@@ -100,7 +105,8 @@ def test_shared_encoder_modulates_the_given_features(backbone, images):
     shift_encoder, levels = SharedShiftEncoder(network), torch.tensor([5, 90])
     stir(shift_encoder)
     features = FeatureEncoder(network)(images)
-    for one, other in zip(shift_encoder(images, levels)(features), shift_encoder.modulation(features, levels)):
+    for one, other in zip(shift_encoder(features, shift_encoder.shifts(images), levels),
+                          shift_encoder.modulation(features, levels)):
         assert torch.equal(one, other)
     assert {name.split('.')[0] for name, _ in shift_encoder.named_parameters()} == {'modulation'}
 
@@ -110,13 +116,13 @@ def test_separate_encoder_is_a_copy_that_goes_its_own_way(images):
     shift_encoder = SeparateShiftEncoder(network, recompute=False)
     assert all(torch.equal(value, shift_encoder.encoder.backbone.state_dict()[name])
                for name, value in network.backbone.state_dict().items())
-    shift_encoder(images, torch.tensor([1, 2]))((torch.zeros(()), ) * 4)[0].sum().backward()
+    compensated(shift_encoder, images)[0].sum().backward()
     assert all(parameter.grad is None for parameter in network.parameters())
     with torch.no_grad():
         next(network.backbone.parameters()).add_(1)
     first = next(shift_encoder.encoder.backbone.parameters())
     assert not torch.equal(first, next(network.backbone.parameters()))
-    shift_encoder.copy_from(network)
+    shift_encoder.encoder.copy_from(network)
     assert torch.equal(first, next(network.backbone.parameters()))
 
 
@@ -125,8 +131,8 @@ def test_a_neck_belongs_to_the_encoder(images):
     network = segmentor('mit', neck=neck)
     assert [level.channels for level in feature_levels(network)] == [16] * 4
     shift_encoder = SeparateShiftEncoder(network, recompute=False)
-    assert shift_encoder(images, torch.tensor([1, 2]))((torch.zeros(()), ) * 4)[0].shape == (2, 16, 16, 16)
-    shift_encoder.copy_from(network)
+    assert compensated(shift_encoder, images)[0].shape == (2, 16, 16, 16)
+    shift_encoder.encoder.copy_from(network)
 
 
 def test_recomputing_changes_no_gradient(images):
@@ -134,8 +140,7 @@ def test_recomputing_changes_no_gradient(images):
     for recompute in (False, True):
         shift_encoder = SeparateShiftEncoder(segmentor('mit'), recompute)
         torch.manual_seed(3)
-        compensate = shift_encoder(images, torch.tensor([1, 2]))
-        sum(level.square().mean() for level in compensate((torch.zeros(()), ) * 4)).backward()
+        sum(level.square().mean() for level in compensated(shift_encoder, images)).backward()
         gradients.append([parameter.grad for parameter in shift_encoder.encoder.parameters()])
     for one, other in zip(*gradients):
         torch.testing.assert_close(one, other)

@@ -1,6 +1,7 @@
 """Weights by address and hash: what is loaded, what is refused, and what the refusal says."""
 import hashlib
 import re
+import shutil
 from collections import Counter
 
 import pytest
@@ -118,3 +119,15 @@ def test_missing_file_and_unknown_name_are_refused():
         initialised(checkpoint='/nowhere/a.pth')
     with pytest.raises(PretrainedWeightsError, match='knows no open-mmlab://resnet7'):
         initialised(checkpoint='open-mmlab://resnet7')
+
+
+def test_files_of_one_name_at_two_addresses_are_two_files(weights, tmp_path, monkeypatch):
+    path, state = weights
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    other = {name: value + 1 for name, value in state.items()}
+    torch.save(other, tmp_path / 'other.pth')
+    fetched = {'http://127.0.0.1:9/one/latest.pth': path, 'http://127.0.0.1:9/two/latest.pth': tmp_path / 'other.pth'}
+    monkeypatch.setattr('mmseg_cicld.models.verified_pretrained.download_url_to_file',
+                        lambda address, target: shutil.copy(fetched[address], target))
+    for address, expected in zip(fetched, (state, other), strict=True):
+        assert_equal(initialised(checkpoint=address), expected)

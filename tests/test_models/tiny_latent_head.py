@@ -78,20 +78,25 @@ def features(batch=2, seed=0):
             for channels, size in zip((6, 5, 4), (SIZE // 4, SIZE // 8, SIZE // 8))]
 
 
-def samples(batch=2, seeds=(11, 12), value=None):
+def samples(batch=2, value=None):
     generator = torch.Generator().manual_seed(3)
     made = []
-    for index in range(batch):
+    for _ in range(batch):
         label = torch.randint(0, CLASSES, (1, SIZE, SIZE), generator=generator)
         label[:, :4] = 255
         label = label if value is None else torch.full_like(label, value)
         made.append(SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=dict(
-            img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE), sample_seed=None if seeds is None else seeds[index])))
+            img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE))))
     return made
 
 
 def labels(batch=2):
     return torch.cat([sample.gt_sem_seg.data for sample in samples(batch)])
+
+
+def keyed_losses(head, inputs, weights=None):
+    """Losses of the tiny samples with the seeds 11 and 12."""
+    return head.training_losses(inputs, labels(), weights, (11, 12))[0]
 
 
 def grad(part):

@@ -36,14 +36,16 @@ except TypeError as error:
 
 
 def _registered() -> list[tuple[str, str, str]]:
-    """Returns registry, class and file of each class of the package with a ``REGISTRY.register_module(...)`` above."""
+    """Returns registry, name and file of each class of the package with a ``REGISTRY.register_module(...)`` above."""
     found = []
     for path in sorted((ROOT / 'mmseg_cicld').rglob('*.py')):
         for part in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-            if isinstance(part, ast.ClassDef):
-                calls = (decorator.func for decorator in part.decorator_list if isinstance(decorator, ast.Call))
-                found += [(call.value.id, part.name, path.name) for call in calls
-                          if isinstance(call, ast.Attribute) and call.attr == 'register_module']
+            for call in part.decorator_list if isinstance(part, ast.ClassDef) else ():
+                if isinstance(call, ast.Call) and getattr(call.func, 'attr', '') == 'register_module':
+                    given = {option.arg: ast.literal_eval(option.value) for option in call.keywords}
+                    names = given.get('name', part.name)
+                    found += [(call.func.value.id, name, path.name)
+                              for name in (names if isinstance(names, list) else [names])]
     return found
 
 

@@ -11,7 +11,8 @@ FAULTS = {
     'undocumented': ('ruff', '"""Doc."""\n\n\ndef shown(value: int) -> int:\n    return value\n', 'D103'),
     'untyped': ('ruff', '"""Doc."""\n\n\ndef shown(value) -> int:\n    """Returns it."""\n    return value\n', 'ANN001'),
     'unordered': ('isort', '"""Doc."""\nimport sys\nimport os\n', 'incorrectly sorted'),
-    'call': ('mypy', '"""Doc."""\nfrom mmseg_cicld.random_streams import KeyedStreams\nKeyedStreams(0, 1, 2)\n', 'call-arg'),
+    'call': ('mypy', '"""Doc."""\nfrom mmseg_cicld.random_streams import KeyedStreams\nKeyedStreams(0, 1, 2, 3, 4)\n',
+             'call-arg'),
     'none': ('mypy', '"""Doc."""\nimport re\nre.match("a", "b").group()\n', 'union-attr'),
 }
 OPTIONS = {

@@ -1,16 +1,19 @@
 """What the tests of migrated configs share: parts of old configs, and how migrated ones are read and compared."""
 import inspect
-import os
+import io
+import runpy
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
 import old_configs as old
 from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from mmseg.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS, METRICS, MODELS, TRANSFORMS
 
-from mmseg_cicld.migration import migrate, read_old_config, written_report
+from mmseg_cicld.migration import migrate, read_old_config
 
 ROOT = Path(__file__).parents[2]
 REGISTRIES = (MODELS, DATASETS, TRANSFORMS, METRICS, LOOPS, HOOKS, DATA_SAMPLERS, OPTIM_WRAPPERS, PARAM_SCHEDULERS)
@@ -29,16 +32,23 @@ def masked_with_rows(mode: str, block: int) -> str:
     return old.TOP_ROWS.format(f', {old.MASK.format(mode, block)}')
 
 
-def run_tool(*args, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools/misc/migrate_config.py'), *map(str, args)]
-    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd)
+def run_tool(*args: object) -> subprocess.CompletedProcess:
+    """Runs the program within this process, which has imported everything already; any traceback is raised."""
+    command, code = [str(ROOT / 'tools/misc/migrate_config.py'), *map(str, args)], 0
+    out, errors = io.StringIO(), io.StringIO()
+    with mock.patch.object(sys, 'argv', command), redirect_stdout(out), redirect_stderr(errors):
+        try:
+            runpy.run_path(command[0], run_name='__main__')
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+            print(error.code if isinstance(error.code, str) else '', file=sys.stderr)
+    return subprocess.CompletedProcess(command, code, out.getvalue(), errors.getvalue())
 
 
 def migrated(path: Path, drop: tuple[str, ...] = ()) -> Config:
     """Returns the new config as its written file gives it."""
     migration = migrate(read_old_config(path), drop)
-    assert migration.complete, written_report(migration.ledger)
+    assert migration.complete, migration.report()
     new = path.parent / f'{path.stem}_new.py'
     new.write_text(migration.text('new'))
     config = Config.fromfile(new)

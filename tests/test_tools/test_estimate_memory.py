@@ -1,5 +1,7 @@
-"""The memory estimate counts what is alive; docs/speed.md runs it on a config."""
+"""The memory estimate counts what is alive; it and the benchmark of a step take any training config."""
 import importlib.util
+import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 FOLDER = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
+CONFIG = Path(__file__).parents[2] / 'configs/quickstart/adapt_street.py'
 
 
 @pytest.fixture
@@ -36,3 +39,28 @@ def test_bytes_of_a_forward_and_backward_pass(live_bytes):
             del out
         assert live_bytes.now == pytest.approx(32 * 1024, abs=64)  # weight and gradient
         assert live_bytes.peak > 48 * 1024
+
+
+@pytest.mark.parametrize('tool, arguments, key', [
+    ('estimate_memory', [], 'estimated_peak_mib'),
+    ('benchmark_step', ['--warmup', '0', '--iterations', '1', '--size', '64', '64'], 'peak_memory_mib'),
+])
+def test_heads_take_their_classes_from_the_dataset(monkeypatch, capsys, tool, arguments, key):
+    """The head of this config leaves ``num_classes`` out, as those of own data do."""
+    script = FOLDER / f'{tool}.py'
+    monkeypatch.syspath_prepend(str(FOLDER))
+    options = ['model.segmentor.decode_head.num_classes=None', 'model.segmentor.data_preprocessor.size=64,64']
+    monkeypatch.setattr(sys, 'argv', [str(script), str(CONFIG), '--batch-size', '2', *arguments, '--cfg-options', *options])
+    runpy.run_path(str(script), run_name='__main__')
+    assert json.loads(capsys.readouterr().out)[key] > 0
+    sys.modules.pop('benchmark_step', None)
+
+
+@pytest.mark.parametrize('tool', ['estimate_memory', 'benchmark_step'])
+def test_a_wrong_key_is_one_line(monkeypatch, tool):
+    script = FOLDER / f'{tool}.py'
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(sys, 'argv', [str(script), str(CONFIG), '--cfg-options', 'model.objectives.1.treshold=0.5'])
+    with pytest.raises(SystemExit, match="error: model.objectives.1.treshold is no key .* did you mean 'threshold'"):
+        runpy.run_path(str(script), run_name='__main__')
+    sys.modules.pop('benchmark_step', None)

@@ -135,7 +135,7 @@ def test_every_value_is_in_the_report(tmp_path):
     config = read_old_config(path)
     reported = [entry.path for entry in migrate(config).ledger.entries.values()]
     assert len(reported) == len(set(reported))
-    for place in leaf_paths(config):
+    for place in leaf_paths(config.values):
         assert any(place == path or re.match(rf'{re.escape(path)}[.\[]', place) for path in reported), place
 
 
@@ -185,6 +185,18 @@ def test_missing_file_is_one_line(tmp_path):
     done = run_tool(tmp_path / 'old.py', '-o', tmp_path / 'new.py')
     assert done.returncode == 1 and 'cannot read the config (FileNotFoundError' in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(('out', 'message'), [
+    ('missing/new.py', 'its folder .*missing does not exist: make it'), ('.', 'takes a new Python file'),
+    ('methods/old.py', 'not the old config'), ('new.json', 'takes a new Python file'),
+])
+def test_a_place_that_cannot_be_written_is_one_line(out, message, tmp_path):
+    path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512')
+    text = path.read_text()
+    done = run_tool(path, '-o', tmp_path / out)
+    assert done.returncode == 1 and re.search(message, done.stderr) and path.read_text() == text
+    assert len(done.stderr.strip().splitlines()) == 1 and not done.stdout
 
 
 @pytest.mark.parametrize('body', ['model = dict(decode_head=dict(in_index=[0, 1]))', 'uda = dict(pseudo_threshold=2)'])

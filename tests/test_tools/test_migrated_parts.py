@@ -1,12 +1,16 @@
-"""Parts of old configs, each on its own: scales, rates, schedules, heads, necks and options of HRDA."""
+"""Parts of old configs, each on its own: scales, rates, schedules, data sets, heads, necks and options of HRDA."""
+from pathlib import Path
+
+import numpy as np
 import old_configs as old
 import pytest
 from migration_helpers import CNN, HRDA, migrated, unmapped
 from mmengine.optim import build_optim_wrapper
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
+from PIL import Image
 from test_configs import shrink
 
-from mmseg_cicld.migration import migrate, read_old_config, written_report
+from mmseg_cicld.migration import migrate, read_old_config
 
 pytestmark = pytest.mark.usefixtures('mmseg_scope')
 
@@ -86,7 +90,7 @@ def test_heads_of_mmseg_are_copied(name, tmp_path):
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)))'''
     path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512', uda='dacs', body=body, **CNN)
     migration = migrate(read_old_config(path))
-    assert migration.complete, written_report(migration.ledger)
+    assert migration.complete, migration.report()
     assert migration.problem() is None
     path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512', uda='dacs', body=body.replace(
         'dropout_ratio=0.1', 'dropout_ratio=0.1, my_ratio=1'), **CNN)
@@ -121,3 +125,72 @@ def test_ablations_of_hrda(published, change, key, expected, tmp_path):
     for name in key.split('.'):
         segmentor = segmentor[name]
     assert segmentor == expected
+
+
+def test_lists_of_auxiliary_heads_are_copied_one_by_one(tmp_path):
+    head = """dict(type='FCNHead', in_channels=1024, in_index={index}, channels=64, num_convs=1, num_classes=19,
+              norm_cfg=None, align_corners=False{more}, loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4))"""
+    heads = f"[{head.format(index=1, more='')}, {head.format(index=2, more=', my_ratio=1')}]"
+    body = f'model = dict(auxiliary_head={heads})'
+    path = old.write_old(tmp_path, 'old', 'gta_cityscapes_512', uda='dacs', body=body)
+    assert unmapped(path).keys() == {'model.auxiliary_head[1].my_ratio'}
+    path.write_text(path.read_text().replace(', my_ratio=1', ''))
+    found = migrated(path).model.segmentor.auxiliary_head
+    assert [(head.type, head.in_index, head.loss_decode.loss_weight) for head in found] == [
+        ('FCNHead', 1, 0.4), ('FCNHead', 2, 0.4)]
+
+
+def remote_sensing(folder: Path, kind: str, source: str = '', target: str = '', reduce: str = 'True',
+                   image_folder: str = 'data') -> Path:
+    """Writes an old config that adapts between two data sets whose labels begin at 1."""
+    path = old.write_old(folder, 'old', 'gta_cityscapes_512', uda='dacs', body='model = dict(decode_head=dict('
+                         f'num_classes={7 if kind == "LoveDADataset" else 6}))')
+    data = folder / '_base_/datasets/uda_gta_cityscapes_512.py'
+    text = data.read_text().replace("dict(type='LoadAnnotations')", f"dict(type='LoadAnnotations', "
+                                                                    f"reduce_zero_label={reduce})")
+    for name, more in (('gta', source), ('cityscapes', target)):
+        for part in ('train', 'val'):
+            text = text.replace(old.FOLDERS[name].format(part=part),
+                                f"type='{kind}', data_root='{image_folder}/{name}', img_dir='img_dir/{part}', "
+                                f"ann_dir='ann_dir/{part}'{more}")
+    data.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize('kind', ['ISPRSDataset', 'PotsdamDataset', 'LoveDADataset'])
+def test_data_sets_whose_labels_begin_at_one(kind, tmp_path):
+    for name, part in (('gta', 'train'), ('cityscapes', 'val')):
+        for inner in ('img_dir', 'ann_dir'):
+            folder = tmp_path / name / inner / part
+            folder.mkdir(parents=True)
+            stored = np.arange(16, dtype=np.uint8).reshape(4, 4) % 7
+            Image.fromarray(np.stack([stored] * 3, 2) if inner == 'img_dir' else stored).save(folder / 'a.png')
+    config = migrated(remote_sensing(tmp_path, kind, image_folder=str(tmp_path)))
+    expected = (np.arange(16).reshape(4, 4) % 7 - 1) % 256  # 0 is ignored, 1 is the first class
+    for loader, name in ((config.train_dataloader.dataset.source, 'gta'), (config.val_dataloader.dataset, 'cityscapes'),
+                         (config.test_dataloader.dataset, 'cityscapes')):
+        loader.pipeline = [loader.pipeline[0], next(step for step in loader.pipeline if 'Label' in step.type
+                                                    or step.type == 'LoadAnnotations')]
+        dataset = DATASETS.build(loader)
+        assert loader.type == kind and dataset.reduce_zero_label and name in dataset.data_root
+        np.testing.assert_array_equal(dataset[0]['gt_seg_map'], expected)
+
+
+@pytest.mark.parametrize(('options', 'place', 'reason'), [
+    (dict(reduce='False'), 'data.train.source.pipeline[1].reduce_zero_label', 'False, but True for the dataset'),
+    (dict(target=', reduce_zero_label=False'), 'data.train.target.reduce_zero_label', 'False, but True for the source'),
+    (dict(source=", classes=('building', 'tree')"), 'data.train.source.classes', 'together with reduce_zero_label'),
+])
+def test_labels_that_training_and_scores_count_differently_are_refused(options, place, reason, tmp_path):
+    found = unmapped(remote_sensing(tmp_path, 'PotsdamDataset', **options))
+    assert reason in found[place], found
+
+
+def test_reduce_zero_label_of_other_data_sets_is_kept(tmp_path):
+    reduces = ', reduce_zero_label=True'
+    config = migrated(remote_sensing(tmp_path, 'GTADataset', source=reduces, target=reduces))
+    datasets = (config.train_dataloader.dataset.source, config.train_dataloader.dataset.target,
+                config.val_dataloader.dataset)
+    assert [dataset.reduce_zero_label for dataset in datasets] == [True] * 3
+    config = migrated(remote_sensing(tmp_path, 'GTADataset', reduce='False'))
+    assert 'reduce_zero_label' not in config.train_dataloader.dataset.source

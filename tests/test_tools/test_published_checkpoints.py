@@ -184,6 +184,26 @@ def test_every_tensor_has_its_place(change, message, run, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / 'out').exists()
 
 
+def test_tensors_of_a_fork_are_left_out_by_prefix_and_listed(run, tmp_path):
+    config, model = written(tmp_path, 'daformer')
+    extra = {'memory.bank': torch.zeros(4), 'memory.age': torch.zeros(1), 'step': torch.zeros(1),
+             'model.decode_head.projector.weight': torch.zeros(2)}
+    checkpoint = save(tmp_path / 'published.pth', published(model) | extra)
+    done = run(config, checkpoint, tmp_path / 'out')
+    assert done.returncode == 1 and 'Leave them out with --leave-out memory. step' in done.stderr
+    done = run(config, checkpoint, tmp_path / 'out', '--leave-out', 'memory.', 'step', 'model.decode_head.projector.')
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert 'tensors that start with memory.: 2 tensors, left out' in lines
+    assert all(f'  {name}' in lines for name in extra)
+    weights = torch.load(tmp_path / 'out/segmentor.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.student.state_dict().items())
+    done = run(config, checkpoint, tmp_path / 'out', '--leave-out', 'memory.', 'step', 'model.', 'memmory.')
+    assert done.returncode == 1 and 'holds no student' in done.stderr
+    with pytest.raises(CheckpointError, match="no tensor that starts with 'memmory.': correct --leave-out"):
+        PublishedCheckpoint.of({'model.weight': torch.zeros(1)}, 'published.pth', ('memmory.', ))
+
+
 def test_checkpoints_without_the_network_are_named():
     with pytest.raises(CheckpointError, match='holds no student of a published.*it has: student'):
         PublishedCheckpoint.of({'student.weight': torch.zeros(1)}, 'ours.pth')

@@ -159,6 +159,19 @@ def test_missing_configs_and_options_in_a_wrong_place_give_one_line(refusal):
     assert 'write CONFIG before --resume' in refusal(TRAIN, '--resume', CONFIG)
 
 
+def test_options_that_nothing_reads_are_refused(refusal):
+    for script, arguments in ((TRAIN, [CONFIG]), (TEST, [CONFIG, 'x.pth'])):
+        assert "did you mean 'model'?" in refusal(script, *arguments, '--cfg-options', 'modle.evaluate=teacher')
+
+
+def test_resume_in_an_empty_folder_begins_with_load_from(folder, trained):
+    options = [*SHRUNK, f'load_from={trained / "iter_2.pth"}', 'optim_wrapper.optimizer.lr=0']
+    done = python(TRAIN, CONFIG, '--work-dir', 'begun', '--resume', '--cfg-options', *options, cwd=folder)
+    assert f'with the weights of {trained / "iter_2.pth"}' in done.stdout + done.stderr
+    name = 'student.decode_head.conv_seg.weight'
+    assert torch.equal(_weights(folder / 'begun/iter_2.pth')[name], _weights(trained / 'iter_2.pth')[name])
+
+
 def test_missing_checkpoint_gives_one_line(folder):
     done = python(TEST, CONFIG, 'no_such.pth', '--work-dir', 'none', '--cfg-options', *SHRUNK, cwd=folder, code=1)
     assert _last(done) == 'error: no_such.pth: there is no such file' and 'Traceback' not in done.stderr

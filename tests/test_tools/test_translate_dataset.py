@@ -74,11 +74,11 @@ def test_killed_and_continued_is_as_if_never_stopped(folder, translate):
     whole = contents(folder / 'whole')
     kill_halfway(folder, 'killed')
     stopped = contents(folder / 'killed')
-    images = [name for name in stopped if name.startswith('images/') and not name.endswith('.part')]
+    images = [name for name in stopped if name.startswith('images/') and not name.endswith('.tmp')]
     assert 5 <= len(images) < 24 and 'translation/images.json' not in stopped
     assert all(stopped[name] == whole[name] for name in stopped if name in whole)
     times = {name: (folder / 'killed' / name).stat().st_mtime_ns for name in images}
-    left = 24 - sum('records' in name and not name.endswith('.part') for name in stopped)
+    left = 24 - sum('records' in name and not name.endswith('.tmp') for name in stopped)
     printed = translate('killed')
     assert contents(folder / 'killed') == whole
     assert int(printed.split('translated: ')[1].split()[0]) <= left + 2  # images of a batch go together

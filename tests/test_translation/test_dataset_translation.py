@@ -17,7 +17,6 @@ from mmseg_cicld.datasets.file_reading import read_image, read_label
 from mmseg_cicld.engine import CheckpointError
 from mmseg_cicld.engine.folder_lock import locked_folder
 from mmseg_cicld.translation import TranslationError, translate_dataset
-from mmseg_cicld.translation.progress import Progress
 
 
 def translate(config: dict, output: Path) -> Path:
@@ -167,13 +166,13 @@ def test_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
         translate(config, out)
     stopped = contents(out)
     written = [name for name in stopped if not name.startswith('translation/')]
-    assert 0 < len(written) < 10 and not [name for name in stopped if name.endswith('.part')]
+    assert 0 < len(written) < 10 and not [name for name in stopped if name.endswith('.tmp')]
     assert all(stopped[name] == whole[name] for name in written)
     monkeypatch.undo()
     times = {name: (out / name).stat().st_mtime_ns for name in written}
     records = [name for name in stopped if 'records' in name]
     finished = {name.removeprefix('translation/records/').removesuffix('.json') for name in records}
-    (out / 'images/town/000.png.77.part').write_bytes(b'half an ima')  # of a killed process
+    (out / 'images/town/.000.png.77.tmp').write_bytes(b'half an ima')  # of a killed process
     translate(config, out)
     assert contents(out) == whole
     assert {name for name in times if (out / name).stat().st_mtime_ns == times[name]} >= finished
@@ -250,8 +249,8 @@ def test_two_launches_cannot_write_at_once(tmp_path, monkeypatch):
 def test_a_disk_that_is_full_from_the_start_is_named(tmp_path):
     config = write_config(tmp_path, count=1)
     (tmp_path / 'out/translation').mkdir(parents=True)
-    (tmp_path / 'out/translation/running.lock').symlink_to('/dev/full')  # refuses every byte
-    with pytest.raises(CheckpointError, match='running.lock: cannot be written .*make room'):
+    (tmp_path / 'out/translation/running.txt').symlink_to('/dev/full')  # refuses every byte
+    with pytest.raises(CheckpointError, match='running.txt: cannot be written .*make room'):
         translate(config, tmp_path / 'out')
 
 
@@ -312,17 +311,6 @@ def test_everything_dropped_is_an_error(tmp_path):
         segmentor=write_segmentor(tmp_path / 'judge', order=(1, 2, 0)), image_agreement=1.))
     with pytest.raises(TranslationError, match='dropped every image: lower quality_filter.image_agreement'):
         translate(config, tmp_path / 'out')
-
-
-def test_progress_tells_speed_and_time_left():
-    seconds, lines = [0.0], []
-    progress = Progress(100, 'translated', lines.append, clock=lambda: seconds[0])
-    for _ in range(5):
-        seconds[0] += 4
-        progress.add(20)
-    assert lines == ['translated: 60 of 100 images, 5 images/s, about 0:00:08 left',
-                     'translated: 100 of 100 images, 5 images/s, finished in 0:00:20']
-    assert progress.images_per_second == 5
 
 
 def test_source_is_any_dataset_of_mmseg(tmp_path):

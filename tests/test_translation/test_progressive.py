@@ -107,7 +107,7 @@ def test_rounds_of_other_settings_are_refused(finished):
 def test_a_folder_in_use_is_left_alone(folder):
     (folder / 'out').mkdir()
     script = ('import fcntl, sys, time\n'
-              'with open(sys.argv[1], "a") as lock: fcntl.lockf(lock, fcntl.LOCK_EX); print(flush=True); time.sleep(600)')
+              'with open(sys.argv[1], "a") as lock: fcntl.flock(lock, fcntl.LOCK_EX); print(flush=True); time.sleep(600)')
     command = [sys.executable, '-c', script, folder / 'out/running.lock']
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         other.stdout.readline()

@@ -71,4 +71,4 @@ def write_config(folder: Path, count: int = 5, size: tuple[int, int] = SIZE, **c
 def contents(folder: Path) -> dict[str, bytes]:
     """All files of a folder with what is in them; without the lock, which names its process."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob('*'))
-            if path.is_file() and path.name != 'running.lock'}
+            if path.is_file() and not path.match('running.*')}

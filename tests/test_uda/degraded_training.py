@@ -27,14 +27,14 @@ def step(model: ClassMixEMA, data: dict, lr: float = 1e-2, momentum: float = 0.0
     model.contexts, model.forwards = [], {}
 
     def before(module, args, kwargs):
-        context, train_student = args[0], args[0].train_student
+        context, student_losses = args[0], args[0].student_losses
 
-        def record(name, *batch, **options):
+        def record(name, features, batch):
             model.forwards[name] = batch
-            return train_student(name, *batch, **options)
+            return student_losses(name, features, batch)
 
         if not model.contexts:
-            context.train_student = record
+            context.student_losses = record
         model.contexts.append(context)
 
     handle = model.objectives[-1].register_forward_pre_hook(before, with_kwargs=True)

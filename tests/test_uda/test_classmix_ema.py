@@ -8,10 +8,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
+from training_forward import train_forward
 
 from mmseg_cicld.finite_losses import NonFiniteLossError
-from mmseg_cicld.uda import ClassMixEMA
-from mmseg_cicld.uda.segmentor_contract import train_forward
+from mmseg_cicld.uda import ClassMixEMA, Objective
 
 SOURCE = dict(type='SourceSupervision')
 SELF_TRAINING = dict(type='ClassMixSelfTraining', threshold=0.06)
@@ -60,7 +60,6 @@ def test_pixel_weights_reach_every_head(segmentor, batch):
         out = torch.nn.functional.interpolate(out, size=(64, 64), mode='bilinear', align_corners=False)
         expected = (torch.nn.functional.cross_entropy(out, labels, reduction='none') * weights).mean()
         torch.testing.assert_close(losses[f'{key}.loss_ce'], expected)
-    assert all(head.sampler is None for head in [model.student.decode_head, *model.student.auxiliary_head])
 
 
 def test_gradients_are_those_of_the_summed_losses(segmentor, batch):
@@ -235,10 +234,80 @@ def test_missing_parts_of_a_batch_are_named(segmentor, batch):
         model.train_step(dict(source=batch()['target']), optimiser(model))
 
 
-def test_adversary_needs_source_predictions(segmentor, batch):
-    model = build(segmentor(), [dict(type='OutputSpaceAdversarial')], teacher=None)
-    with pytest.raises(RuntimeError, match='SourceSupervision'):
+@pytest.mark.parametrize('objectives, words', [
+    ([dict(type='OutputSpaceAdversarial')], r"source=.* no objective of that name: put .*'SourceSupervision'"),
+    ([dict(type='OutputSpaceAdversarial'), SOURCE], "'source' comes later in model.objectives: move it before"),
+    ([SOURCE, SELF_TRAINING, dict(type='OutputSpaceAdversarial', source='mix')],
+     r"that is a ClassMixSelfTraining, which has none: set source to one of \['source'\]"),
+    ([dict(SOURCE, name='labelled'), dict(type='OutputSpaceAdversarial')], r"set source to one of \['labelled'\]"),
+])
+def test_order_and_names_of_objectives_are_checked_at_build(segmentor, objectives, words):
+    with pytest.raises(ValueError, match=words):
+        build(segmentor(), objectives)
+
+
+def test_an_objective_that_computes_nothing_is_refused_at_build(segmentor):
+    with pytest.raises(TypeError, match='holds a Nothing, which computes no loss'):
+        build(segmentor(), [dict(type=Nothing, name='nothing')])
+    with pytest.raises(TypeError, match='holds a ReLU, which is not an Objective'):
+        build(segmentor(), [dict(type=torch.nn.ReLU)])
+
+
+def test_an_objective_that_only_logs_is_refused_by_name(segmentor, batch):
+    model = build(segmentor(), [SOURCE, dict(type=OnlyLogs, name='quiet')])
+    with pytest.raises(ValueError, match="objective quiet gave no loss, only .'accuracy'."):
         model.train_step(batch(), optimiser(model))
+
+
+class Nothing(Objective):
+    """Has neither forward nor passes."""
+
+
+class OnlyLogs(Objective):
+    """Gives an entry that is not a loss."""
+
+    def forward(self, context):
+        return dict(accuracy=torch.ones(()))
+
+
+def test_a_parameter_that_the_optimiser_lacks_is_refused_before_the_first_iteration(segmentor, batch):
+    model = build(segmentor(), [SOURCE, dict(type='OutputSpaceAdversarial')])
+    before = copy.deepcopy(model.state_dict())
+    partly = OptimWrapper(torch.optim.SGD(model.student.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match=r'10 parameters are trained.*objectives.1.discriminator.0.weight'):
+        model.train_step(batch(), partly)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_objectives_are_attached_once_and_start_from_the_initialised_student(segmentor):
+    model = build(segmentor(), [dict(type=Counting, name='counting'), FEATURES])
+    frozen = model.objectives[1].feature_distance.frozen
+    parameters = {id(parameter) for parameter in model.parameters()}
+    with torch.no_grad():
+        next(model.student.backbone.parameters()).add_(1)
+    model.init_weights()
+    assert model.objectives[0].calls == ['attach', 'start_from']
+    assert model.objectives[1].feature_distance.frozen is frozen
+    assert {id(parameter) for parameter in model.parameters()} == parameters
+    for name, value in frozen.state_dict().items():
+        assert torch.equal(value, model.student.state_dict()[name])
+
+
+class Counting(Objective):
+    """Notes what the wrapper calls."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.calls: list[str] = []
+
+    def attach(self, student):
+        self.calls.append('attach')
+
+    def start_from(self, student):
+        self.calls.append('start_from')
+
+    def forward(self, context):
+        return dict(loss=torch.zeros(()))
 
 
 def test_adversary_sends_each_gradient_where_it_belongs(segmentor, batch):

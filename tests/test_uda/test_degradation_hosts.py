@@ -47,7 +47,7 @@ def test_fits_every_segmentor(segmentor, batch, name, variant):
 def test_both_scales_are_degraded_compensated_and_reconstructed(hrda, batch):
     model = build(hrda, [SOURCE, MIX, DEGRADED])
     encoder, seen, passes = model.objectives[-1].shift_encoder, [], []
-    encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    encoder.encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     model.student.backbone.register_forward_pre_hook(lambda module, args: passes.append(args[0]))
     log = step(model, batch())
     assert 'degraded.source.decode.hr.loss_ce' in log

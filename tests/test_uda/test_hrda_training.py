@@ -19,18 +19,23 @@ def build(config, objectives, **kwargs):
                                    **{'teacher': dict(momentum=0.9), **kwargs})).train()
 
 
+def trained(model) -> list:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def step(model, data):
     """One step; returns the log and the crop boxes of the student's forwards, in order."""
     boxes = []
-    extract = model.student.extract_scales
+    views = model.student.views
 
-    def record(inputs, windows):
-        boxes.append(tuple(windows))
-        return extract(inputs, windows)
+    def record(images, draws):
+        seen = views(images, draws)
+        boxes.append(tuple(view.box for view in seen if view.box is not None))
+        return seen
 
-    model.student.extract_scales = record
-    log = model.train_step(data, OptimWrapper(torch.optim.SGD(model.student.parameters(), lr=1e-2)))
-    del model.student.extract_scales
+    model.student.views = record
+    log = model.train_step(data, OptimWrapper(torch.optim.SGD(trained(model), lr=1e-2)))
+    del model.student.views
     return log, boxes
 
 

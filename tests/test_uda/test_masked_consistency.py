@@ -133,7 +133,7 @@ def test_augmentation_shares_order_and_blur_but_not_factors(segmentor, batch):
 
     images = torch.randn(3, 3, 16, 16)
     constants = torch.full((1, 3, 1, 1), 128.), torch.full((1, 3, 1, 1), 64.)
-    model.objectives[-1].augmentation(images, constants, uniform, [4, 5, 6], order_and_blur_of_first=True)
+    model.objectives[-1].augmentation(images, constants, uniform, [4, 5, 6])
     assert {tuple(draw[1:]) for draw in draws if draw[0] == 'blur_sigma'} == {(0, )}
     assert {tuple(draw[1:]) for draw in draws if draw[0] == 'jitter'} == {(0, ), (4, ), (5, ), (6, )}
 

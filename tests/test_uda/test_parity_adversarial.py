@@ -74,6 +74,8 @@ class Comparison:
         self.initial = ours_to_reference(copy.deepcopy(self.model.student.state_dict()))
         self.sgd = torch.optim.SGD(self.model.student.parameters(), lr=1.0, momentum=0.9, weight_decay=5e-4)
         self.adversary = dict(zip(self.names, self.model.objectives[1].parameters()))
+        if self.adversary:  # published with an optimiser of its own; this one only has to know it
+            self.sgd.add_param_group(dict(params=list(self.adversary.values()), lr=0.0, weight_decay=0.0))
         self.adam = torch.optim.Adam(self.adversary.values(), lr=1e-4, betas=(0.9, 0.99)) if self.adversary else None
         self.first = {name: p.detach().clone() for name, p in self.adversary.items()}
 

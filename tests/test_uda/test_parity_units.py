@@ -8,6 +8,7 @@ from mmseg.models.losses import CrossEntropyLoss
 from parity_rules import checksum, image, normalise
 
 from mmseg_cicld.models.crop_box import random_crop_box, sliding_windows
+from mmseg_cicld.models.label_rule import LabelRule
 from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present_ids
 from mmseg_cicld.uda.objectives.masked_consistency import block_masks
 from mmseg_cicld.uda.objectives.source import downscale_labels
@@ -64,11 +65,12 @@ def test_class_mix(units, case):
 @pytest.mark.parametrize('case', [0, 1, 2, 'v'])
 def test_pseudo_labels(units, case, precision, tolerance):
     logits = torch.from_numpy(units['in/pl.logits']).to(torch.float32 if precision == 'f32' else torch.float64)
+    predicted = LabelRule(num_classes=logits.shape[1], ignore_index=255, threshold=None).labels_and_confidence(logits)
     threshold, top, bottom = units[f'in/pl{0 if case == "v" else case}.thr_top_bottom']
     if case == 'v':
-        pseudo = PseudoLabelRule(threshold)(logits, torch.from_numpy(units['in/plv.valid']))
+        pseudo = PseudoLabelRule(threshold)(*predicted, torch.from_numpy(units['in/plv.valid']))
     else:
-        pseudo = PseudoLabelRule(threshold, int(top), int(bottom))(logits)
+        pseudo = PseudoLabelRule(threshold, int(top), int(bottom))(*predicted)
         np.testing.assert_allclose(pseudo.confident_share, units[f'{precision}/pl{case}.q'], atol=tolerance)
         np.testing.assert_array_equal(pseudo.labels_BHW, units[f'f32/pl{case}.label'])
     np.testing.assert_allclose(pseudo.weights_BHW, units[f'{precision}/pl{case}.weight'], atol=tolerance)

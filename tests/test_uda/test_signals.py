@@ -7,12 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmseg_cicld.models.label_rule import LabelRule
+from mmseg_cicld.models.segmentor_protocol import View, ViewFeatures
+from mmseg_cicld.uda.intensity_augmentation import IntensityAugmentation
 from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present_ids
-from mmseg_cicld.uda.objectives.entropy_minimisation import normalised_entropy
 from mmseg_cicld.uda.objectives.source import FeatureDistance, downscale_labels
 from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
 from mmseg_cicld.uda.strong_augmentation import StrongAugmentation, adjust_hue, gaussian_blur, hsv_to_rgb, rgb_to_hsv
 
+SOFTMAX = LabelRule(num_classes=5, ignore_index=255, threshold=None).labels_and_confidence
 LABELS = st.lists(st.sampled_from([0, 1, 7, 18, 255]), min_size=16, max_size=16)
 
 
@@ -48,7 +51,7 @@ def test_mixing_different_sizes_is_refused():
 @given(top=st.integers(0, 3), bottom=st.integers(0, 3), threshold=st.floats(0, 1), seed=st.integers(0, 99))
 def test_pseudo_label_weight(top, bottom, threshold, seed):
     logits = 3 * torch.randn(2, 5, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    pseudo = PseudoLabelRule(threshold, top, bottom)(logits)
+    pseudo = PseudoLabelRule(threshold, top, bottom)(*SOFTMAX(logits))
     probability = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(axis=1, keepdims=True)
     share = (logits.softmax(dim=1).amax(dim=1) >= threshold).double().mean().item()
     expected = np.full((2, 8, 6), share)
@@ -58,12 +61,55 @@ def test_pseudo_label_weight(top, bottom, threshold, seed):
     np.testing.assert_array_equal(pseudo.labels_BHW, probability.argmax(axis=1))
 
 
+def test_pixels_that_padding_added_weigh_nothing_and_do_not_count():
+    logits = 3 * torch.randn(2, 5, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    logits[1, 0, :, 4:] = 20
+    real = torch.ones(2, 8, 6, dtype=torch.bool)
+    real[0, 5:], real[1, :, 4:] = False, False
+    labels, confidence = SOFTMAX(logits)
+    pseudo = PseudoLabelRule(0.7)(labels, confidence, real_BHW=real)
+    share = (confidence[real] >= 0.7).double().mean()
+    assert 0 < share < 1 and share != (confidence >= 0.7).double().mean()
+    torch.testing.assert_close(pseudo.weights_BHW, share * real)
+
+
+def test_labels_that_ignore_another_id_are_shrunk_likewise():
+    labels = torch.full((1, 4, 4), 254)
+    assert downscale_labels(labels, 4, 0.5, 19, ignore_index=254).item() == 254
+    labels[:, :, :3] = 7
+    assert downscale_labels(labels, 4, 0.75, 19, ignore_index=254).item() == 7
+
+
+@pytest.mark.parametrize('mean, std', [([9.0], [3.0]), ([9.0] * 4, [3.0] * 4), ([900.0] * 3, [300.0] * 3),
+                                       ([0.4] * 3, [0.2] * 3)], ids=['grey', 'infrared', '12-bit', 'float'])
+def test_colour_jitter_is_refused_for_what_is_not_8_bit_rgb(mean, std):
+    normalisation = tuple(torch.tensor(values).reshape(1, -1, 1, 1) for values in (mean, std))
+    with pytest.raises(ValueError, match="set augmentation=dict.type='IntensityAugmentation'.*in the objective"):
+        StrongAugmentation().check(normalisation, 'augmentation')
+    IntensityAugmentation().check(normalisation, 'augmentation')
+
+
+def test_intensity_augmentation_is_the_formula_and_keyed_by_image():
+    draws = dict(jitter_coin=0.0, blur_coin=0.0, blur_sigma=0.5)
+    pairs = {3: np.array([0.75, 0.25]), 8: np.array([0.5, 1.0])}
+
+    def uniform(name, *key, size=None):
+        return pairs[key[0]] if name == 'jitter' else draws[name]
+
+    images = torch.randn(2, 4, 32, 32, dtype=torch.float64)
+    out = IntensityAugmentation(jitter_strength=0.4)(images, (None, None), uniform, [3, 8])
+    expected = torch.stack([images[0] * 1.2 - 0.2, images[1] * 1.0 + 0.4])
+    torch.testing.assert_close(out, gaussian_blur(expected, [0.65, 0.65]))
+    draws.update(jitter_coin=0.9, blur_coin=0.9)
+    assert torch.equal(IntensityAugmentation()(images, (None, None), uniform, [3, 8]), images)
+
+
 def test_margins_given_twice_or_too_wide_are_refused():
-    logits = torch.zeros(1, 3, 8, 8)
+    logits = torch.zeros(1, 5, 8, 8)
     with pytest.raises(ValueError, match='given twice'):
-        PseudoLabelRule(0.9, 1, 0)(logits, torch.ones(1, 1, 8, 8))
+        PseudoLabelRule(0.9, 1, 0)(*SOFTMAX(logits), torch.ones(1, 1, 8, 8))
     with pytest.raises(ValueError, match='leave nothing of a crop of 8 rows'):
-        PseudoLabelRule(0.9, 4, 4)(logits)
+        PseudoLabelRule(0.9, 4, 4)(*SOFTMAX(logits))
 
 
 def test_feature_distance_formula_and_gradient():
@@ -75,7 +121,7 @@ def test_feature_distance_formula_and_gradient():
     labels = torch.zeros(2, 8, 8, dtype=torch.int64)
     labels[0, :4, :4], labels[1, 4:, 4:] = 1, 1
     labels[0, 4:, :2] = 1  # half of a block: below the ratio
-    loss = distance(features, torch.zeros(2, 3, 8, 8), labels)
+    loss = distance(ViewFeatures((features, )), View(torch.zeros(2, 3, 8, 8)), labels)
     gap = (features - distance.frozen.value).square().sum(dim=1).sqrt()
     torch.testing.assert_close(loss, 0.1 * (gap[0, 0, 0] + gap[1, 1, 1]) / 2)
     gradient, = torch.autograd.grad(loss, features)
@@ -87,7 +133,7 @@ def test_feature_distance_without_any_thing_is_zero_and_part_of_the_graph():
     distance.num_classes = 3
     distance.frozen = Features(torch.zeros(1, 4, 2, 2))
     features = torch.ones(1, 4, 2, 2, requires_grad=True)
-    loss = distance(features, torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.int64))
+    loss = distance(ViewFeatures((features, )), View(torch.zeros(1, 3, 8, 8)), torch.zeros(1, 8, 8, dtype=torch.int64))
     gradient, = torch.autograd.grad(loss, features)
     assert float(loss) == 0 and not gradient.any()
 
@@ -110,15 +156,19 @@ def test_downscaled_label_of_one_block(counts, winner):
     assert downscale_labels(pixels.reshape(1, 4, 4), 4, 0.75, 19).item() == winner
 
 
+def entropy(logits):
+    return LabelRule(logits.shape[1], 255, None).normalised_entropy(logits).mean()
+
+
 def test_entropy_is_one_for_even_and_zero_for_sure_predictions():
-    assert float(normalised_entropy(torch.zeros(1, 19, 4, 4))) == pytest.approx(1)
+    assert float(entropy(torch.zeros(1, 19, 4, 4))) == pytest.approx(1)
     sure = torch.zeros(1, 19, 4, 4)
     sure[:, 3] = 1e4
-    assert float(normalised_entropy(sure)) == 0
+    assert float(entropy(sure)) == 0
     logits = torch.randn(2, 5, 3, 3, dtype=torch.float64)
     p = logits.softmax(dim=1)
     expected = -(p * torch.log2(p)).sum() / (2 * 3 * 3 * math.log2(5))
-    torch.testing.assert_close(normalised_entropy(logits), expected)
+    torch.testing.assert_close(entropy(logits), expected)
 
 
 @settings(max_examples=25, deadline=None)
@@ -140,5 +190,6 @@ def test_each_image_is_blurred_with_its_own_sigma():
 @pytest.mark.parametrize('key, value', [('jitter_strength', 1.5), ('jitter_probability', -0.1),
                                         ('blur_probability', 2)])
 def test_augmentation_out_of_range_is_refused(key, value):
-    with pytest.raises(ValueError, match=f'augmentation.{key}'):
-        StrongAugmentation(**{key: value})
+    for kind in (StrongAugmentation, IntensityAugmentation):
+        with pytest.raises(ValueError, match=f'augmentation.{key}'):
+            kind(**{key: value})

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.visualization import BaseVisBackend, MLflowVisBackend, Visualizer
+from mmseg.registry import VISBACKENDS
+from PIL import Image
 
 from mmseg_cicld.engine import AdaptationRunner, read_checkpoint
 from mmseg_cicld.visualization import UDAVisualizationHook
+from mmseg_cicld.visualization.visualization_hook import add_picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +35,44 @@ def test_adaptation_panels_reach_every_backend(shrunk_config):
     assert events.count(b'training_step') >= 2
     panel = cv2.imread(str(next(work_dir.rglob('training_step_2.png'))))
     assert panel.shape[1] > 8 * 200, 'eight tiles: source, target, pseudo-label, mix, labels and weights'
+
+
+@VISBACKENDS.register_module()
+class SavesByName(BaseVisBackend):
+    """Writes pictures to files of their names, as MLflow does; the format has to stand in the name."""
+
+    @property
+    def experiment(self) -> 'SavesByName':
+        return self
+
+    def _init_env(self) -> None:
+        """Needs nothing."""
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs) -> None:
+        Image.fromarray(image).save(Path(self._save_dir) / name)
+
+
+class MLflowLike(MLflowVisBackend):
+    """mmengine's backend of MLflow, with a record in place of the connection."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._env_initialized, self._mlflow = True, self
+        self.log_image = lambda image, name: names.append(name)
+
+
+def test_backends_that_save_by_name_get_names_with_a_format(shrunk_config):
+    cfg = shrunk_config('adapt_street')
+    cfg.visualizer.vis_backends = [dict(type='SavesByName', save_dir=cfg.work_dir)]
+    work_dir = _train(cfg, interval=2, max_samples=1)
+    assert cv2.imread(str(work_dir / 'training_step.png')).ndim == 3
+
+
+def test_pictures_in_mlflow_do_not_replace_each_other():
+    names: list[str] = []
+    visualizer = Visualizer(name='mlflow', vis_backends=[MLflowLike(names)], save_dir='unused')
+    for step in (1, 2):
+        add_picture(visualizer, 'training_step', np.zeros((2, 2, 3), np.uint8), step)
+    assert names == ['training_step_1.png', 'training_step_2.png']
 
 
 def test_one_row_for_each_sample(shrunk_config):

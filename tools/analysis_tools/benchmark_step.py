@@ -12,7 +12,7 @@ import time
 from functools import partial
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
@@ -20,10 +20,14 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
+from mmseg_cicld.datasets import check_num_classes
 
-def parse_args() -> argparse.Namespace:
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='training config with a ClassMixEMA model')
+    add_config_options(parser)
     parser.add_argument('--size', type=int, nargs=2, default=None, metavar=('HEIGHT', 'WIDTH'),
                         help="crop size; the data preprocessor's by default")
     parser.add_argument('--batch-size', type=int, default=2, help='images of each domain')
@@ -34,13 +38,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', nargs='?', const='bfloat16', choices=['bfloat16', 'float16'], default=None)
     parser.add_argument('--channels-last', action='store_true', help='store 4-D weights and images channels last')
     parser.add_argument('--compile', action='store_true', help='compile backbone and head of both networks')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys')
-    return parser.parse_args()
+    return parser
 
 
 def build(config: Config, args: argparse.Namespace) -> tuple[nn.Module, object]:
     """Builds model and optimiser wrapper of a config on the chosen device, without loading weights."""
-    init_default_scope('mmseg')
     model = MODELS.build(config.model).to(args.device).train()
     if args.channels_last:
         model.to(memory_format=torch.channels_last)
@@ -117,11 +119,19 @@ def peak_memory_mb(device: str) -> float:
 
 
 def main() -> None:
-    args = parse_args()
+    """Measures and prints."""
+    parser = make_parser()
+    args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options or {})
+    with one_line_errors():
+        print(json.dumps(measure(load_config(parser, args), args), indent=2))
+
+
+def measure(config: Config, args: argparse.Namespace) -> dict:
+    """Runs the training step of a config and returns what is printed."""
+    init_default_scope('mmseg')
+    check_num_classes(config)
     preprocessor = config.model.segmentor.data_preprocessor
     size = tuple(args.size or preprocessor.size)
     preprocessor.size = size
@@ -142,7 +152,7 @@ def main() -> None:
     memory = peak_memory_mb(args.device)
     parts = time_parts(model, step, Stopwatch(args.device))
     cuda = args.device.startswith('cuda')
-    print(json.dumps(dict(
+    return dict(
         config=args.config, size=size, batch_size=args.batch_size, amp=args.amp, channels_last=args.channels_last,
         compile=args.compile, device=torch.cuda.get_device_name() if cuda else platform.processor() or 'cpu',
         threads=torch.get_num_threads(), torch=torch.__version__,
@@ -150,7 +160,7 @@ def main() -> None:
         seconds_per_iteration=dict(median=round(statistics.median(seconds), 4), min=round(min(seconds), 4),
                                    max=round(max(seconds), 4)),
         peak_memory_mib=round(memory, 1), memory_of='GPU allocator' if cuda else 'process',
-        milliseconds={name: round(value, 1) for name, value in parts.items()}), indent=2))
+        milliseconds={name: round(value, 1) for name, value in parts.items()})
 
 
 if __name__ == '__main__':

@@ -4,7 +4,6 @@ The pictures of iteration n show what iteration n of a training in one process r
 label that the teacher would fill in are black: there is no teacher here.
 """
 import argparse
-import sys
 from pathlib import Path
 
 import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
@@ -17,14 +16,13 @@ from mmengine.utils import track_iter_progress
 from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 
-from mmseg_cicld.command_line import add_config_options, load_config
+from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import DrawKey, UDADataset
+from mmseg_cicld.ignore_index import IGNORE_INDEX
 from mmseg_cicld.random_streams import KeyedStreams
 from mmseg_cicld.uda.mixing import NUM_IDS, choose_classes, class_mix, mix_masks, present_ids
 from mmseg_cicld.uda.strong_augmentation import StrongAugmentation
 from mmseg_cicld.visualization import compose_panel, step_tiles
-
-IGNORE = 255
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -71,7 +69,7 @@ def add_mix(parts: dict[str, torch.Tensor], streams: KeyedStreams, iteration: in
     scores_BK = torch.from_numpy(np.stack([uniform('classes', index, size=NUM_IDS) for index in indices]))
     mask_BHW = mix_masks(labels_BHW, choose_classes(present_ids(labels_BHW), scores_BK))
     mixed = class_mix(mask_BHW, (parts['source_image'].float(), labels_BHW),
-                      (parts['target_image'].float(), torch.full_like(labels_BHW, IGNORE),
+                      (parts['target_image'].float(), torch.full_like(labels_BHW, IGNORE_INDEX),
                         torch.zeros(labels_BHW.shape)))
     # Augmentation commutes with the network's normalisation, so it may work on 8-bit values.
     images = augmentation(mixed.images_BCHW, (torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)), uniform, indices)
@@ -86,11 +84,9 @@ def main() -> None:
         parser.error(f'--number {args.number} --first {args.first}: give at least 1 and at least 0')
     register_all_modules()
     cfg = load_config(parser, args)
-    try:
+    with one_line_errors('browse_dataset'):
         dataset = build_dataset(cfg)
         draw(cfg, dataset, args)
-    except (ValueError, OSError) as error:
-        sys.exit(f'browse_dataset: {error}')
     print(f'\n{args.number} pictures are in {args.output_dir}')
 
 

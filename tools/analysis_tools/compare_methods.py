@@ -39,14 +39,14 @@ def train(comparison: Comparison, row: Row, seed: int, work_dir: Path, before: F
     folder, started_from = folder_of(work_dir, row.name, seed), None
     if row.begin_with is not None:
         started_from = folder_of(work_dir, row.begin_with, seed)
-    with held(folder) as descriptor:
+    with held(folder):
         check_settings(folder, comparison.settings[row.name])
         if read_result(folder) is not None:
             return
         write_settings(folder, comparison.settings[row.name])
         config, begin, resumed = training_config(row, seed, folder, started_from), time.monotonic(), is_begun(folder)
         config.dump(folder / 'training.py')
-        code = run_training(folder, resumed, descriptor)
+        code = run_training(folder, resumed)
         value = final_metric(folder, comparison.metric, config.train_cfg.max_iters)
         if code or value is None:
             raise ComparisonError(_failure(folder, code, comparison.metric))
@@ -54,11 +54,11 @@ def train(comparison: Comparison, row: Row, seed: int, work_dir: Path, before: F
     print(f'{row.name}, seed {seed}: {comparison.metric} {value:.2f}', flush=True)
 
 
-def run_training(folder: Path, resumed: bool, descriptor: int) -> int:
-    """Runs ``training.py`` of a folder, which the process holds by ``descriptor``, and returns its exit code."""
+def run_training(folder: Path, resumed: bool) -> int:
+    """Runs ``training.py`` of a folder and returns its exit code."""
     command = [sys.executable, TRAIN, folder / 'training.py', *(['--resume'] if resumed else [])]
     with (folder / 'console.log').open('a') as log:
-        return subprocess.call(command, stdout=log, stderr=subprocess.STDOUT, pass_fds=[descriptor],
+        return subprocess.call(command, stdout=log, stderr=subprocess.STDOUT,
                                env={'OMP_NUM_THREADS': '1', **os.environ})
 
 

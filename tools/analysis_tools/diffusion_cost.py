@@ -10,7 +10,6 @@ import copy
 import itertools
 import json
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -201,10 +200,8 @@ def main() -> None:
     register_all_modules()
     with one_line_errors():
         cfg = load_config(parser, args)
-        try:
+        with one_line_errors('diffusion_cost'):
             tables = dict(steps=steps_table(cfg, args), connection=connection_table(cfg, args))
-        except ValueError as error:
-            sys.exit(f'diffusion_cost: {error}')
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / 'cost.json').write_text(json.dumps(dict(tables, device=args.device), indent=1))
     text = '\n\n'.join(markdown(table) for table in tables.values())

@@ -7,7 +7,6 @@ of each colour, its standard deviation (contrast), and how much it differs from 
 Shape suffixes: B images, C colours, H and W image size, N statistics of an image.
 """
 import argparse
-import sys
 
 import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
 
@@ -19,7 +18,7 @@ from mmseg.utils import register_all_modules
 from show_degradations import add_degradation_options, build_degradation, chosen_levels
 from torch import Tensor
 
-from mmseg_cicld.command_line import load_config
+from mmseg_cicld.command_line import load_config, one_line_errors
 from mmseg_cicld.datasets import DrawKey
 
 
@@ -104,10 +103,8 @@ def main() -> None:
         parser.error(f'--columns {args.columns} --pairs {args.pairs}: give at least 1 and at least 20')
     register_all_modules()
     cfg = load_config(parser, args)
-    try:
+    with one_line_errors('domain_gap'):
         print(table(image_pairs(cfg, args.pairs), args))
-    except ValueError as error:
-        sys.exit(f'domain_gap: {error}')
 
 
 if __name__ == '__main__':

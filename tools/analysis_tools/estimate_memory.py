@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import torch
 from benchmark_step import synthetic_batch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
+from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.models.decode_heads import hrda_head
 from mmseg_cicld.models.decode_heads.phase_convolution import PhaseConv2d
 
@@ -57,26 +59,24 @@ class LiveBytes(TorchDispatchMode):
         self.now -= size
 
 
-def parse_args() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='training config with a ClassMixEMA model')
+    add_config_options(parser)
     parser.add_argument('--batch-size', type=int, default=2, help='images of each domain')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys')
-    return parser.parse_args()
+    return parser
 
 
 def empty_of_content(model: nn.Module, mode: FakeTensorMode) -> None:
     """Replaces parameters and buffers by tensors without content, and gives each trained parameter a gradient."""
     for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                fake = nn.Parameter(mode.from_tensor(parameter.data), parameter.requires_grad)
-                fake.grad = mode.from_tensor(parameter.data) if parameter.requires_grad else None
-                module._parameters[name] = fake
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = mode.from_tensor(buffer)
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            fake = nn.Parameter(mode.from_tensor(parameter.data), parameter.requires_grad)
+            fake.grad = mode.from_tensor(parameter.data) if parameter.requires_grad else None
+            setattr(module, name, fake)
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, mode.from_tensor(buffer))
 
 
 @contextlib.contextmanager
@@ -114,10 +114,17 @@ def objective_peaks(model: nn.Module, batch: dict, amp: bool) -> dict[str, int]:
 
 
 def main() -> None:
-    args = parse_args()
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options or {})
+    """Estimates and prints."""
+    parser = make_parser()
+    args = parser.parse_args()
+    with one_line_errors():
+        print(json.dumps(estimate(load_config(parser, args), args), indent=2))
+
+
+def estimate(config: Config, args: argparse.Namespace) -> dict:
+    """Counts the bytes of the training step of a config and returns what is printed."""
     init_default_scope('mmseg')
+    check_num_classes(config)
     model = MODELS.build(config.model).train()
     size = tuple(config.model.segmentor.data_preprocessor.size)
     batch = synthetic_batch(size, args.batch_size, model.student.decode_head.num_classes, seed=0)
@@ -125,10 +132,10 @@ def main() -> None:
     empty_of_content(model, mode)
     with mode:
         peaks = objective_peaks(model, batch, args.amp)
-    print(json.dumps(dict(
+    return dict(
         config=args.config, size=size, batch_size=args.batch_size, amp=args.amp, torch=torch.__version__,
         estimated_peak_mib=round(max(peaks.values()) / 2**20),
-        mib={name: round(peak / 2**20) for name, peak in peaks.items()}), indent=2))
+        mib={name: round(peak / 2**20) for name, peak in peaks.items()})
 
 
 if __name__ == '__main__':

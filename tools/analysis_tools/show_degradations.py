@@ -1,6 +1,5 @@
 """Draws degradations of source and target images of a config, a row for each image and degradation, level by level."""
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 from mmseg.utils import register_all_modules
 
-from mmseg_cicld.command_line import add_config_options, load_config
+from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import DrawKey
 from mmseg_cicld.visualization import compose_panel
 
@@ -99,13 +98,11 @@ def main() -> None:
         parser.error(f'--columns {args.columns} --index {args.index}: give at least 1 and at least 0')
     register_all_modules()
     cfg = load_config(parser, args)
-    try:
+    with one_line_errors('show_degradations'):
         panel = compose_panel(rows(cfg, args))
         args.output.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(args.output), cv2.cvtColor(panel, cv2.COLOR_RGB2BGR)):
             raise OSError(f'{args.output} cannot be written: is the disk full, or the folder protected?')
-    except (ValueError, OSError) as error:
-        sys.exit(f'show_degradations: {error}')
     print(f'{args.output}: source and target at {args.columns} of {args.steps} levels of {", ".join(args.degradations)}')
 
 

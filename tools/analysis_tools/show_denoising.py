@@ -58,10 +58,8 @@ def main() -> None:
     register_all_modules()
     with one_line_errors():
         cfg = load_config(parser, args)
-        try:
+        with one_line_errors('show_denoising'):
             panel = compose_panel(rows(cfg, load_evaluated(cfg, args.checkpoint), args))
-        except ValueError as error:
-            sys.exit(f'show_denoising: {error}')
         args.output.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(args.output), cv2.cvtColor(panel, cv2.COLOR_RGB2BGR)):
             sys.exit(f'show_denoising: {args.output} cannot be written: is the disk full, or the folder protected?')

@@ -5,8 +5,8 @@ used), else copied; the originals stay. Runs again without harm: finished files 
 """
 import argparse
 import os
-import sys
 
+from mmseg_cicld.command_line import one_line_errors
 from mmseg_cicld.datasets.conversion import find_files, gather_files
 
 CONDITIONS = ('fog', 'night', 'rain', 'snow')
@@ -34,10 +34,8 @@ def main() -> None:
     parser.add_argument('data_root', help='folder with rgb_anon/ and gt/')
     parser.add_argument('--nproc', type=int, default=4, help='number of processes (default: %(default)s)')
     args = parser.parse_args()
-    try:
+    with one_line_errors('acdc'):
         gather_files(list_files(args.data_root), args.nproc)
-    except (ValueError, OSError) as error:
-        sys.exit(f'acdc: {error}')
 
 
 if __name__ == '__main__':

@@ -6,10 +6,11 @@ Finds missing, empty and damaged files, labels of another size than their image,
 import argparse
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
+from mmseg_cicld.command_line import one_line_errors, read_config
 from mmseg_cicld.datasets.label_audit import AuditReport, audit_dataset, training_datasets
 
 
@@ -29,15 +30,15 @@ def parse_args() -> argparse.Namespace:
         parser.error('give either a config or --images FOLDER')
     if args.labels is not None and args.classes is None:
         parser.error('--labels needs --classes FILE, which says how many classes there are')
+    if args.config is not None:
+        args.config = read_config(parser, args.config, args.cfg_options)
     return args
 
 
 def datasets_to_check(args: argparse.Namespace) -> list[tuple[str, object, bool]]:
     """Returns name, dataset and whether labels are looked at."""
     if args.config is not None:
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options)
-        return training_datasets(cfg)
+        return training_datasets(args.config)
     prefix = dict(img_path=args.images) if args.labels is None else dict(img_path=args.images, seg_map_path=args.labels)
     metainfo = None if args.classes is None else dict(classes=args.classes)
     folder = DATASETS.build(dict(type='FolderDataset', data_prefix=prefix, metainfo=metainfo))
@@ -49,12 +50,10 @@ def main() -> None:
     args = parse_args()
     init_default_scope('mmseg')
     reports: list[AuditReport] = []
-    try:
+    with one_line_errors('check_dataset'):
         for name, dataset, with_labels in datasets_to_check(args):
             reports.append(audit_dataset(dataset, args.max_files, args.nproc, name, with_labels, show_progress=True))
             print(reports[-1].table())
-    except (ValueError, OSError) as error:
-        sys.exit(f'check_dataset: {error}')
     sys.exit(0 if all(report.ok for report in reports) else 1)
 
 

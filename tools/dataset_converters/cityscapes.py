@@ -6,8 +6,8 @@ Runs again without harm: finished files are kept.
 """
 import argparse
 import os
-import sys
 
+from mmseg_cicld.command_line import one_line_errors
 from mmseg_cicld.datasets.class_statistics import write_statistics
 from mmseg_cicld.datasets.conversion import (Conversion, convert_files, find_files, read_cityscapes_ids,
                                              read_cityscapes_polygons)
@@ -44,15 +44,13 @@ def main() -> None:
     parser.add_argument('data_root', help='folder with leftImg8bit/ and gtFine/')
     parser.add_argument('--nproc', type=int, default=4, help='number of processes (default: %(default)s)')
     args = parser.parse_args()
-    try:
+    with one_line_errors('cityscapes'):
         conversions = list_conversions(os.path.join(args.data_root, 'gtFine'))
         entries = convert_files(conversions, args.nproc)
         write_splits(args.data_root, conversions)
         train = [entry for entry in entries if '/train/' in entry['file']]
         if train:
             write_statistics(train, args.data_root)
-    except (ValueError, OSError) as error:
-        sys.exit(f'cityscapes: {error}')
 
 
 if __name__ == '__main__':

@@ -6,8 +6,8 @@ harm: finished files are kept.
 """
 import argparse
 import os
-import sys
 
+from mmseg_cicld.command_line import one_line_errors
 from mmseg_cicld.datasets.conversion import find_files, gather_files
 
 
@@ -33,10 +33,8 @@ def main() -> None:
     parser.add_argument('extracted', nargs='*', help='folders with the extracted zips (default: DATA_ROOT itself)')
     parser.add_argument('--nproc', type=int, default=4, help='number of processes (default: %(default)s)')
     args = parser.parse_args()
-    try:
+    with one_line_errors('dark_zurich'):
         gather_files(list_files(args.extracted or [args.data_root], args.data_root), args.nproc)
-    except (ValueError, OSError) as error:
-        sys.exit(f'dark_zurich: {error}')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
 """Renders the two-domain street set of the quick start. Runs again without harm: what is there is kept."""
 import argparse
 import os
-import sys
 
+from mmseg_cicld.command_line import one_line_errors
 from mmseg_cicld.datasets.street_set import StreetCounts, render_street_set
 
 
@@ -26,10 +26,8 @@ def main() -> None:
     """Renders the set that the command line asks for."""
     args = parse_args()
     counts = StreetCounts(args.source_train, args.source_val, args.target_train, args.target_val)
-    try:
+    with one_line_errors('render_street_set'):
         render_street_set(args.out, counts, tuple(args.size), args.seed, args.nproc)
-    except (ValueError, OSError) as error:
-        sys.exit(f'render_street_set: {error}')
 
 
 if __name__ == '__main__':

@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument('out', help='output folder')
     parser.add_argument('--to', choices=['mmseg', 'training'], default='mmseg')
     parser.add_argument('--network', choices=NETWORKS, help='which one with --to mmseg (default: student)')
+    parser.add_argument('--leave-out', nargs='+', default=[], metavar='PREFIX',
+                        help='starts of the names of tensors that a fork added, such as proto_memory; they are listed')
     parser.add_argument('--allow-unsafe-checkpoint', action='store_true',
                         help='read a checkpoint that holds objects, which can run any code; only for files you trust')
     args = parser.parse_args()
@@ -40,7 +42,8 @@ def main() -> None:
             config = migrated_config(config, args.config)
         check_num_classes(config)
         published = PublishedCheckpoint.of(
-            read_checkpoint(args.checkpoint, allow_unsafe=args.allow_unsafe_checkpoint), args.checkpoint)
+            read_checkpoint(args.checkpoint, allow_unsafe=args.allow_unsafe_checkpoint), args.checkpoint,
+            tuple(args.leave_out))
         convert = _to_training if args.to == 'training' else _to_mmseg
         convert(config, published, args)
 

@@ -1,7 +1,6 @@
 """Writes the street set in the folder layout of Cityscapes, in parallel, and continues where it was stopped."""
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ...atomic_files import replacing
 from .looks import LOOKS
 from .renderer import check_size, render_scene
 
@@ -154,12 +154,8 @@ def _make_folders(root: Path, frames: list[_Frame]) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     """Writes a file so that it is there complete or not at all."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _render_frame(frame: _Frame, root: Path, size: tuple[int, int], seed: int) -> None:

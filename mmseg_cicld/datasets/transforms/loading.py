@@ -4,26 +4,40 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from ..domain import class_ids_as_trained
-from ..file_reading import DataFileError, check_same_size, read_image, read_label
+from ..file_reading import COLOR_TYPES, DataFileError, check_same_size, read_image, read_label
 
 
 @TRANSFORMS.register_module()
 class LoadImageStrictly(BaseTransform):
-    """Loads ``results['img_path']`` as uint8 [H, W, 3] in BGR order; in place of ``LoadImageFromFile``.
+    """Loads ``results['img_path']`` as 8-bit image; in place of ``LoadImageFromFile``.
 
-    A missing, empty, truncated or undecodable file is an error that names it. Grey images get three channels,
-    transparency is dropped, 16-bit images become 8-bit.
+    A missing, empty, truncated or undecodable file is an error that names it, and so is one with several pages, with
+    bands that are no colours, or with floating-point numbers and no ``value_range``. 12-bit data in 16-bit files would
+    be nearly black: the audit before training asks for their ``value_range``.
 
     Args:
+        color_type: ``'color'``: BGR; grey images get three channels, transparency is dropped. ``'grayscale'``: one
+            channel. ``'unchanged'``: as many as the files have, for example four.
+        value_range: The numbers in the files that become 0 and 255, such as (0, 4095) for 12-bit data or (0, 1) for
+            floating-point reflectance. None: all numbers that the 8 or 16 bits of a file can hold.
         backend_args: Storage of the files, see ``mmengine.fileio``.
+
+    Raises:
+        ValueError: If an argument is not allowed.
     """
 
-    def __init__(self, backend_args: dict | None = None) -> None:
-        self.backend_args = backend_args
+    def __init__(self, color_type: str = 'color', value_range: tuple[float, float] | None = None,
+                 backend_args: dict | None = None) -> None:
+        if color_type not in COLOR_TYPES:
+            raise ValueError(f'color_type={color_type!r} of LoadImageStrictly: allowed are {", ".join(COLOR_TYPES)}')
+        if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+            raise ValueError(f'value_range={value_range} of LoadImageStrictly: give the numbers of black and white, '
+                             'the first below the second')
+        self.color_type, self.value_range, self.backend_args = color_type, value_range, backend_args
 
     def transform(self, results: dict) -> dict:
-        """Adds ``img``, ``img_shape`` and ``ori_shape`` (height, width)."""
-        results['img'] = read_image(results['img_path'], self.backend_args)
+        """Adds ``img`` (uint8 [H, W, C], or [H, W] if grey), ``img_shape`` and ``ori_shape`` (height, width)."""
+        results['img'] = read_image(results['img_path'], self.backend_args, self.color_type, self.value_range)
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results
 

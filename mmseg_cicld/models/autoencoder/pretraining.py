@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...finite_losses import image_files, read_finite
 from ...random_streams import KeyedStreams
+from ...scaled_steps import update_parameters
 from .critics import PatchAdversary, PerceptualDistance, renormalised
 
 if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
@@ -78,7 +79,7 @@ class AutoencoderPretraining(BaseModel):
             The log values.
 
         Raises:
-            NonFiniteLossError: If a loss is NaN or infinite; nothing has been updated from it.
+            NonFiniteLossError: If a loss or a gradient is NaN or infinite; nothing has been updated from it.
         """
         images, seeds, files = [], [], []
         for domain, batch in data.items():
@@ -91,8 +92,9 @@ class AutoencoderPretraining(BaseModel):
         with optim_wrapper.optim_context(module):
             losses = module(torch.cat(images), seeds, mode='loss')
         total, log = self.parse_losses(losses)
-        log = read_finite(log, self._iteration + 1, files)
-        optim_wrapper.update_params(total)
+        optim_wrapper.backward(optim_wrapper.scale_loss(total))
+        log = read_finite(log, self._iteration + 1, files, self, optim_wrapper)
+        update_parameters(optim_wrapper)
         self._iteration += 1
         self.iteration.add_(1)
         return log

@@ -1,5 +1,6 @@
 """Backbones beside those of mmseg."""
 from .autoencoder_encoder import AutoencoderEncoder
+from .efficientnet_lite import EfficientNetLite
 from .fused_mix_vision_transformer import FusedMixVisionTransformer
 
-__all__ = ['AutoencoderEncoder', 'FusedMixVisionTransformer']
+__all__ = ['AutoencoderEncoder', 'EfficientNetLite', 'FusedMixVisionTransformer']

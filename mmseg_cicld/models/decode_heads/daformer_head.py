@@ -53,6 +53,16 @@ class DAFormerHead(BaseDecodeHead):
         same_size += [resize(level, size=size, mode='bilinear', align_corners=False) for level in embedded[1:]]
         return self.cls_seg(self.fuse_layer(torch.cat(same_size, dim=1)))
 
+    @staticmethod
+    def attention_config(config: dict, width: int) -> dict:
+        """Returns the config of a head of this kind for the scale attention of HRDA: its fusion is a 1x1 convolution."""
+        params = dict(config['decoder_params'], embed_dims=width)
+        fusion = params['fusion_cfg']
+        if fusion['type'] == 'aspp':
+            params['fusion_cfg'] = dict(type='conv', kernel_size=1, act_cfg=dict(type='ReLU'),
+                                        norm_cfg=fusion['norm_cfg'])
+        return dict(config, channels=width, decoder_params=params)
+
 
 def _checked(decoder_params: dict) -> dict:
     required = {'embed_dims', 'embed_cfg', 'fusion_cfg'}

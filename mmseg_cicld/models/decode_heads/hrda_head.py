@@ -9,15 +9,12 @@ from typing import NamedTuple
 import torch
 from mmengine.model import BaseModule
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.losses import accuracy
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..crop_box import CropBox, MultiScaleFeatures, average_windows
-from .daformer_head import DAFormerHead
-from .latent_diffusion_head import LatentDiffusionHead, sample_seeds
+from ..head_losses import pixel_losses
 
 # Maps feature levels, and the window that they come from (None: the whole image), to logits.
 Predict = Callable[[Sequence[Tensor], CropBox | None], Tensor]
@@ -125,35 +122,43 @@ class HRDAHead(BaseDecodeHead):
         detail = detail.float() if detail.dtype in (torch.float16, torch.bfloat16) else detail
         return average_windows(detail.chunk(len(windows)), windows, size)
 
-    def loss(self, inputs: MultiScaleFeatures, batch_data_samples: Sequence[SegDataSample],
-             train_cfg: dict | None) -> dict[str, Tensor]:
+    @property
+    def denoising_head(self) -> nn.Module | None:
+        """The single-scale head, if it denoises latents."""
+        return getattr(self.head, 'denoising_head', None)
+
+    def training_losses(self, inputs: MultiScaleFeatures, labels_BHW: Tensor, weights_BHW: Tensor | None,
+                     seeds: Sequence[int] | None) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the losses of the fused and, where they have a share, of the single predictions.
 
         Args:
             inputs: Features with a single window.
-            batch_data_samples: Samples with labels.
-            train_cfg: Unused, as in mmseg.
+            labels_BHW: int64 class ids.
+            weights_BHW: Loss weight of each pixel in [0, 1], None weighs all one.
+            seeds: A seed for each sample, for a single-scale head that draws.
+
+        Returns:
+            The losses, and the fused logits at the resolution of the labels.
         """
-        labels_B1HW, own_losses = self._stack_batch_gt(batch_data_samples), {}
-        predict = None
-        if isinstance(self.head, LatentDiffusionHead):
-            predict = self._diffusion(labels_B1HW[:, 0], sample_seeds(batch_data_samples), own_losses)
-        logits = self.scale_logits(inputs, predict)
-        fused_BCHW = _resized(logits.fused_BCHW, labels_B1HW.shape[2:])
-        weights_BHW = None if self.sampler is None else self.sampler.sample(fused_BCHW, labels_B1HW)
-        losses = self._losses(fused_BCHW, labels_B1HW, weights_BHW, 1 - self.lr_loss_weight - self.hr_loss_weight)
+        own_losses: dict[str, Tensor] = {}
+        logits = self.scale_logits(inputs, self._training_prediction(labels_BHW, seeds, own_losses))
+        share = 1 - self.lr_loss_weight - self.hr_loss_weight
+        losses, fused_BCHW = self._losses(logits.fused_BCHW, labels_BHW, weights_BHW, share)
         if self.lr_loss_weight:
-            context = self._losses(logits.context_BChw, labels_B1HW, weights_BHW, self.lr_loss_weight)
+            context, _ = self._losses(logits.context_BChw, labels_BHW, weights_BHW, self.lr_loss_weight)
             losses.update({f'lr.{key}': value for key, value in context.items()})
         if self.hr_loss_weight:
             crop = inputs.windows[0].crop
             weights = None if weights_BHW is None else crop(weights_BHW)
-            detail = self._losses(logits.detail, crop(labels_B1HW), weights, self.hr_loss_weight)
+            detail, _ = self._losses(logits.detail, crop(labels_BHW), weights, self.hr_loss_weight)
             losses.update({f'hr.{key}': value for key, value in detail.items()})
-        return {**losses, **own_losses}
+        return {**losses, **own_losses}, fused_BCHW
 
-    def _diffusion(self, labels_BHW: Tensor, seeds: Sequence[int] | None, losses: dict[str, Tensor]) -> Predict:
-        """Makes a diffusion head train on either scale; its noise losses go into ``losses``, half of each."""
+    def _training_prediction(self, labels_BHW: Tensor, seeds: Sequence[int] | None,
+                             losses: dict[str, Tensor]) -> Predict | None:
+        """Lets a head with a training forward of its own train on either scale; half of its own losses of each."""
+        if not hasattr(self.head, 'training_logits'):
+            return None
 
         def predict(levels: Sequence[Tensor], window: CropBox | None) -> Tensor:
             labels = labels_BHW if window is None else window.crop(labels_BHW)
@@ -163,30 +168,18 @@ class HRDAHead(BaseDecodeHead):
 
         return predict
 
-    def _losses(self, logits: Tensor, labels_B1HW: Tensor, weights_BHW: Tensor | None,
-                share: float) -> dict[str, Tensor]:
-        logits, labels_BHW = _resized(logits, labels_B1HW.shape[2:]), labels_B1HW[:, 0]
-        functions = self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]
-        losses: dict[str, Tensor] = {}
-        for function in functions:
-            value = share * function(logits, labels_BHW, weight=weights_BHW, ignore_index=self.ignore_index)
-            losses[function.loss_name] = losses.get(function.loss_name, 0) + value
-        losses['acc_seg'] = accuracy(logits, labels_BHW, ignore_index=self.ignore_index)
-        return losses
+    def _losses(self, logits: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None,
+                share: float) -> tuple[dict[str, Tensor], Tensor]:
+        logits_BCHW = _resized(logits, labels_BHW.shape[1:])
+        losses = pixel_losses(self, logits_BCHW, labels_BHW, weights_BHW)
+        return {key: share * value if 'loss' in key else value for key, value in losses.items()}, logits_BCHW
 
 
 def _build_attention(head: BaseDecodeHead, kwargs: dict, maps: int, width: int) -> BaseModule:
-    """Builds a network like the head; DAFormer's fusion becomes a 1x1 convolution in it, and nothing is diffused."""
+    """Builds a network like the head, as the head itself says what that is."""
     config = dict(copy.deepcopy(kwargs), type=type(head), num_classes=maps, out_channels=maps, threshold=0.5)
-    if isinstance(head, DAFormerHead):
-        params = dict(config['decoder_params'], embed_dims=width)
-        fusion = params['fusion_cfg']
-        if fusion['type'] == 'aspp':
-            params['fusion_cfg'] = dict(type='conv', kernel_size=1, act_cfg=dict(type='ReLU'),
-                                        norm_cfg=fusion['norm_cfg'])
-        config.update(channels=width, decoder_params=params)
-    if isinstance(head, LatentDiffusionHead):
-        config.update(denoiser=None, decoder_channels=[width] * len(config['decoder_channels']))
+    if hasattr(head, 'attention_config'):
+        config = head.attention_config(config, width)
     return MODELS.build(config)
 
 

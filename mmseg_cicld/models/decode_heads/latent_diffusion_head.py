@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from ...random_streams import KeyedStreams
+from ...settings import build_settings
 from ..diffusion.denoiser import Denoiser, check_condition
 from ..diffusion.diffusers_schedulers import build_scheduler
 from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
+from ..head_losses import pixel_losses
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
-from .latent_diffusion_settings import InferenceSettings, TrainingSettings, build_settings, one_of
+from .latent_diffusion_settings import InferenceSettings, TrainingSettings, one_of
 
 if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
     from diffusers import SchedulerMixin
@@ -88,8 +91,8 @@ class LatentDiffusionHead(BaseDecodeHead):
         super().__init__(in_channels=list(in_channels), channels=decoder.widths[-1], norm_cfg=norm_cfg, act_cfg=act_cfg,
                          **{**kwargs, 'input_transform': 'multiple_select'})
         self.latent_channels, self.decoder = latent, decoder
-        self.inference = build_settings(InferenceSettings, inference, 'inference')
-        self.training_settings = build_settings(TrainingSettings, training, 'training')
+        self.inference = build_settings(InferenceSettings, inference, 'decode_head.inference')
+        self.training_settings = build_settings(TrainingSettings, training, 'decode_head.training')
         self.diffused, self.for_training = diffused, for_training
         self.denoiser: Denoiser | None = None
         self.mask_encoder = None
@@ -150,6 +153,11 @@ class LatentDiffusionHead(BaseDecodeHead):
         in_training = self.training_settings.prediction_steps
         return in_training if self.training and in_training is not None else self.inference.steps
 
+    @staticmethod
+    def attention_config(config: dict, width: int) -> dict:
+        """Returns the config of a head of this kind for the scale attention of HRDA, in which nothing is diffused."""
+        return dict(config, denoiser=None, decoder_channels=[width] * len(config['decoder_channels']))
+
     def split(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Splits what the neck gives into the skips, finest first, and the latent.
 
@@ -201,18 +209,39 @@ class LatentDiffusionHead(BaseDecodeHead):
             self._reverse_processes[steps, self.start] = _build_process(self.scheduler, steps, self.start)
         return self._reverse_processes[steps, self.start]
 
+    @property
+    def denoising_head(self) -> LatentDiffusionHead:
+        """The head that denoises latents: this one. A head that holds it gives it under the same name."""
+        return self
+
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample],
              train_cfg: dict | None) -> dict[str, Tensor]:
+        """Computes the losses as mmseg asks for them; timesteps and noise come from torch's global stream.
+
+        Args:
+            inputs: What the neck gives.
+            batch_data_samples: Samples with labels.
+            train_cfg: Unused, as in mmseg.
+        """
+        return self.training_losses(inputs, self._stack_batch_gt(batch_data_samples)[:, 0], None, None)[0]
+
+    def training_losses(self, inputs: Sequence[Tensor], labels_BHW: Tensor, weights_BHW: Tensor | None,
+                     seeds: Sequence[int] | None) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the segmentation losses of the decoder and the noise loss of the denoiser.
 
         Args:
             inputs: What the neck gives.
-            batch_data_samples: Samples with labels and, in their metainfo, ``sample_seed``.
-            train_cfg: Unused, as in mmseg.
+            labels_BHW: int64 class ids.
+            weights_BHW: Loss weight of each pixel in [0, 1], None weighs all one. The noise loss has no pixels.
+            seeds: A seed for each sample, None to draw from torch's global stream.
+
+        Returns:
+            The losses, and the logits at the resolution of the labels.
         """
-        labels_BHW = self._stack_batch_gt(batch_data_samples)[:, 0]
-        logits, losses = self.training_logits(inputs, labels_BHW, sample_seeds(batch_data_samples))
-        return {**self.loss_by_feat(logits, batch_data_samples), **losses}
+        logits, own = self.training_logits(inputs, labels_BHW, seeds)
+        logits_BCHW = resize(logits, size=tuple(labels_BHW.shape[1:]), mode='bilinear',
+                             align_corners=self.align_corners)
+        return {**pixel_losses(self, logits_BCHW, labels_BHW, weights_BHW), **own}, logits_BCHW
 
     def training_logits(self, inputs: Sequence[Tensor], labels_BHW: Tensor,
                         seeds: Sequence[int] | None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -337,12 +366,6 @@ class LatentDiffusionHead(BaseDecodeHead):
         if len(members) == 1:
             return members[0]
         return torch.stack(members).log_softmax(dim=2).logsumexp(dim=0) - math.log(len(members))
-
-
-def sample_seeds(data_samples: Sequence[SegDataSample]) -> list[int] | None:
-    """Returns the seeds that the data samples carry, None if they carry none."""
-    seeds = [sample.metainfo.get('sample_seed') for sample in data_samples]
-    return None if any(seed is None for seed in seeds) else seeds
 
 
 def _build_process(scheduler: SchedulerMixin, steps: int, start: int) -> ReverseProcess:

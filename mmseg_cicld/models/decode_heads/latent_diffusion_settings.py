@@ -1,5 +1,5 @@
 """How a latent diffusion head trains and predicts."""
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,6 @@ class TrainingSettings:
         if self.prediction_steps is not None and self.prediction_steps < 0:
             raise ValueError(f'decode_head.training.prediction_steps is {self.prediction_steps}, allowed are None and '
                              'values from 0 on')
-
-
-def build_settings(kind: type, config: dict | None, key: str) -> InferenceSettings | TrainingSettings:
-    """Builds one of the two from a part of the config.
-
-    Raises:
-        ValueError: If the config has a key that does not exist, or a value that is not allowed.
-    """
-    config, known = config or {}, {field.name for field in fields(kind)}
-    unknown = sorted(set(config) - known)
-    if unknown:
-        raise ValueError(f'decode_head.{key} has no {", ".join(unknown)}; it has {", ".join(sorted(known))}')
-    return kind(**config)
 
 
 def one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:

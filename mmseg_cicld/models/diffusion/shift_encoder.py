@@ -4,7 +4,7 @@ Works on the feature maps of any mmseg segmentor, whatever its backbone. Shape s
 image size, h and w feature size.
 """
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -114,12 +114,13 @@ class SharedShiftEncoder(nn.Module):
         super().__init__()
         self.modulation = TimeModulation([level.channels for level in feature_levels(segmentor)])
 
-    def copy_from(self, segmentor: nn.Module) -> None:
-        """Does nothing: the encoder is the segmentor's."""
+    def shifts(self, images_BCHW: Tensor) -> Features:
+        """Returns nothing: it has no encoder of its own."""
+        return ()
 
-    def forward(self, images_BCHW: Tensor, levels_B: Tensor) -> Callable[[Features], Features]:
-        """Returns a function that maps the segmentor's features of the degraded images to compensated ones."""
-        return lambda features: self.modulation(features, levels_B)
+    def forward(self, features: Features, shifts: Features, levels_B: Tensor) -> Features:
+        """Returns the segmentor's features of the degraded images, modulated by the level of each."""
+        return self.modulation(features, levels_B)
 
 
 class SeparateShiftEncoder(nn.Module):
@@ -138,15 +139,13 @@ class SeparateShiftEncoder(nn.Module):
         self.modulation = TimeModulation([level.channels for level in feature_levels(segmentor)])
         self.recompute = recompute
 
-    def copy_from(self, segmentor: nn.Module) -> None:
-        """Starts from the weights of the segmentor's encoder once more."""
-        self.encoder.copy_from(segmentor)
-
-    def forward(self, images_BCHW: Tensor, levels_B: Tensor) -> Callable[[Features], Features]:
-        """Returns a function that adds what is missing to the segmentor's features of the degraded images."""
+    def shifts(self, images_BCHW: Tensor) -> Features:
+        """Returns its features of the degraded images."""
         if self.recompute:
-            features = checkpoint(self.encoder, images_BCHW, use_reentrant=False)
-        else:
-            features = self.encoder(images_BCHW)
-        shifts = self.modulation(features, levels_B)
-        return lambda features: tuple(level + shift for level, shift in zip(features, shifts, strict=True))
+            return checkpoint(self.encoder, images_BCHW, use_reentrant=False)
+        return self.encoder(images_BCHW)
+
+    def forward(self, features: Features, shifts: Features, levels_B: Tensor) -> Features:
+        """Adds what is missing, modulated by the level of each image, to the segmentor's features."""
+        shifts = self.modulation(shifts, levels_B)
+        return tuple(level + shift for level, shift in zip(features, shifts, strict=True))

@@ -10,19 +10,21 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from mmseg.utils import add_prefix
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..crop_box import CropBox, MultiScaleFeatures, average_windows, random_crop_box, sliding_windows
 from ..decode_heads.hrda_head import HRDAHead
+from ..segmentor_protocol import TrainingOutput, View, ViewFeatures, auxiliary_losses, prediction_metas
 
 
 @MODELS.register_module()
 class HRDAEncoderDecoder(EncoderDecoder):
     """Context at a small scale, detail at full scale: a random crop in training, sliding windows in inference.
 
-    A training crop comes with the call: as ``crop_box`` in the metainfo of the data samples, one for the whole batch.
-    Where it is missing (supervised training without :class:`ClassMixEMA`), it is drawn from torch's global stream.
+    In training it shows its encoder two views, see :class:`~mmseg_cicld.models.segmentor_protocol.SegmentorProtocol`:
+    all of the images at the context scale, and one detail crop.
 
     Args:
         scales: Two scales of which the larger is 1; (1, 0.5) as published.
@@ -58,23 +60,43 @@ class HRDAEncoderDecoder(EncoderDecoder):
         self.hr_slide_inference, self.hr_slide_overlapping = hr_slide_inference, hr_slide_overlapping
         self.window_chunk = window_chunk
 
-    def draw_crop_box(self, size: tuple[int, int], draws: Sequence[float]) -> CropBox:
-        """Places a detail crop for one training forward.
+    def views(self, images_BCHW: Tensor, draws: Sequence[float]) -> tuple[View, View]:
+        """Returns what the encoder sees of images in one training forward: the context, then the detail crop.
 
         Args:
-            size: Height and width of the training images.
-            draws: Two numbers in [0, 1).
+            images_BCHW: Images, or maps of their size.
+            draws: Two numbers in [0, 1), for row and column of the crop, which is one for the whole batch.
 
         Raises:
             ValueError: If the images are smaller than the crop or not divisible as needed.
         """
+        size = tuple(images_BCHW.shape[2:])
         if size[0] < self.hr_crop_size[0] or size[1] < self.hr_crop_size[1]:
             raise ValueError(f'training images of size {size} are smaller than hr_crop_size={self.hr_crop_size}: lower '
                              'hr_crop_size of the segmentor or raise the crop size of the training pipelines')
         if any(side % self.crop_coord_divisible for side in size):
             raise ValueError(f'training images of size {size} are no multiple of crop_coord_divisible='
                              f'{self.crop_coord_divisible}: change the crop size of the training pipelines')
-        return random_crop_box(size, self.hr_crop_size, self.crop_coord_divisible, draws)
+        box = random_crop_box(size, self.hr_crop_size, self.crop_coord_divisible, draws)
+        return View(self._context_view(images_BCHW)), View(box.crop(images_BCHW), box)
+
+    def encode(self, view: View) -> ViewFeatures:
+        """Returns the features of a view, finest first."""
+        return ViewFeatures(tuple(super().extract_feat(view.images_BCHW)), view.box)
+
+    def losses(self, features: Sequence[ViewFeatures], labels_BHW: Tensor, weights_BHW: Tensor | None,
+               seeds: Sequence[int] | None) -> TrainingOutput:
+        """Computes the losses of both scales and their fusion; auxiliary heads see the context."""
+        scales = _scales(features, tuple(labels_BHW.shape[1:]))
+        own, logits_BCHW = self.decode_head.training_losses(scales, labels_BHW, weights_BHW, seeds)
+        losses = add_prefix(own, 'decode')
+        losses.update(auxiliary_losses(self, scales.context, labels_BHW, weights_BHW))
+        return TrainingOutput(losses, logits_BCHW)
+
+    def decode(self, features: Sequence[ViewFeatures], size: tuple[int, int]) -> Tensor:
+        """Returns logits of ``size``, with detail where the crop lies."""
+        logits = self.decode_head(_scales(features, size))
+        return self.decode_head.predict_by_feat(logits, prediction_metas(size, len(logits)))
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Returns the features of the whole image at the context scale, finest first."""
@@ -85,10 +107,6 @@ class HRDAEncoderDecoder(EncoderDecoder):
             return inputs
         size = [int(side * self.context_scale) for side in inputs.shape[2:]]
         return resize(inputs, size=size, mode='bilinear', align_corners=False)
-
-    def encoder_views(self, images: Tensor, crop_box: CropBox) -> tuple[Tensor, Tensor]:
-        """Returns what the encoder sees of images in one training forward: the context, then the detail crop."""
-        return self._context_view(images), crop_box.crop(images)
 
     def extract_scales(self, inputs: Tensor, windows: Sequence[CropBox]) -> MultiScaleFeatures:
         """Returns context features and the detail features of windows; inputs [B, C, H, W] are normalised images."""
@@ -103,27 +121,20 @@ class HRDAEncoderDecoder(EncoderDecoder):
         return MultiScaleFeatures(tuple(context), tuple(detail), tuple(windows), tuple(inputs.shape[2:]))
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
-        """Computes the losses of one training forward with the crop box that the data samples carry."""
-        window = self._crop_box([sample.metainfo for sample in data_samples])
-        if window is None:
-            window = self.draw_crop_box(tuple(inputs.shape[2:]), torch.rand(2).tolist())
-        features = self.extract_scales(inputs, [window])
-        losses = self._decode_head_forward_train(features, data_samples)
-        if self.with_auxiliary_head:
-            losses.update(self._auxiliary_head_forward_train(features.context, data_samples))
-        return losses
+        """Computes the losses as mmseg asks for them; the crop is drawn from torch's global stream."""
+        features = [self.encode(view) for view in self.views(inputs, torch.rand(2).tolist())]
+        labels_BHW = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
+        return self.losses(features, labels_BHW, None, None).losses
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Returns logits at the size of the images.
 
         Args:
             inputs: Normalised images [B, C, H, W].
-            batch_img_metas: Metainfo; a ``crop_box`` in it restricts the detail to that crop, as in training.
+            batch_img_metas: Metainfo as mmseg gives it.
         """
-        window = self._crop_box(batch_img_metas)
         padded = self._padded(inputs)
-        windows = self._windows(tuple(padded.shape[2:])) if window is None else [window]
-        logits = self.decode_head(self.extract_scales(padded, windows))
+        logits = self.decode_head(self.extract_scales(padded, self._windows(tuple(padded.shape[2:]))))
         if padded is not inputs:
             logits = resize(logits, size=padded.shape[2:], mode='bilinear', align_corners=False)
             logits = logits[:, :, :inputs.shape[2], :inputs.shape[3]]
@@ -157,20 +168,17 @@ class HRDAEncoderDecoder(EncoderDecoder):
         bottom, right = (-side % self.crop_coord_divisible for side in inputs.shape[2:])
         return F.pad(inputs, (0, right, 0, bottom), mode='replicate') if bottom or right else inputs
 
-    @staticmethod
-    def _crop_box(metas: Sequence[dict]) -> CropBox | None:
-        boxes = {meta.get('crop_box') for meta in metas}
-        if len(boxes) != 1:
-            raise ValueError(f'the images of a batch carry different crop boxes {sorted(map(str, boxes))}; '
-                             'HRDAEncoderDecoder takes one for the whole batch')
-        return boxes.pop()
-
     def _refuse_batch_norm(self) -> None:
         normed = [self.backbone] + ([self.neck] if self.with_neck else [])
         if any(isinstance(module, _BatchNorm) and module.training for part in normed for module in part.modules()):
             raise ValueError(
                 f'window_chunk={self.window_chunk} would split the batch that the batch norms of the '
                 f'{type(self.backbone).__name__} take their statistics from: set model.segmentor.window_chunk=None')
+
+
+def _scales(features: Sequence[ViewFeatures], size: tuple[int, int]) -> MultiScaleFeatures:
+    context, detail = features
+    return MultiScaleFeatures(context.levels, (detail.levels, ), (detail.box, ), size)
 
 
 def _context_scale(scales: Sequence[float]) -> float:

@@ -14,9 +14,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...models.diffusion.reconstruction import LogitReconstruction, ReconstructionHead, shrink_target
 from ...models.diffusion.shift_encoder import SeparateShiftEncoder, SharedShiftEncoder, feature_levels
 from ...models.losses.degradation_consistency import DegradationConsistencyLoss
+from ...models.segmentor_protocol import TrainableSegmentor, View, ViewFeatures
 from ..pseudo_labels import PseudoLabelRule
-from ..segmentor_contract import FeatureEdit, normalisation, num_classes
-from ..step_context import StepContext
+from ..step_context import StepContext, StudentBatch
 from .objective import Objective
 
 SHIFT_ENCODERS = ('separate', 'shared', None)
@@ -89,33 +89,30 @@ class DegradationConsistency(Objective):
         """One for the source images, one for the target images."""
         return partial(self, domain='source'), partial(self, domain='target')
 
-    def attach(self, student: nn.Module) -> None:
-        """Builds shift encoder and reconstruction, or lets the encoder start from the student's weights once more.
+    def attach(self, student: TrainableSegmentor) -> None:
+        """Builds shift encoder and reconstruction.
 
         Raises:
             ValueError: If the student computes batch norms a second time in the backward pass.
         """
-        _refuse_recomputed_norms(student)
-        if self.shift_encoder is not None:
-            self.shift_encoder.copy_from(student)
-        elif self._shift_encoder_kind == 'separate':
-            self.shift_encoder = SeparateShiftEncoder(student, self._recompute)
+        _refuse_recomputed_norms(student.module)
+        if self._shift_encoder_kind == 'separate':
+            self.shift_encoder = SeparateShiftEncoder(student.module, self._recompute)
         elif self._shift_encoder_kind == 'shared':
-            self.shift_encoder = SharedShiftEncoder(student)
-        if self.reconstruction_head is None:
-            self.reconstruction_head = self._build_reconstruction(student)
+            self.shift_encoder = SharedShiftEncoder(student.module)
+        self.reconstruction_head = self._build_reconstruction(student)
 
     @property
     def copies_of_student(self) -> Mapping[str, nn.Module]:
         """The separate encoder without its modulation."""
         return {'shift_encoder.encoder': self.shift_encoder.encoder} if self._shift_encoder_kind == 'separate' else {}
 
-    def _build_reconstruction(self, student: nn.Module) -> nn.Module | None:
-        channels = normalisation(student)[0].shape[1]
+    def _build_reconstruction(self, student: TrainableSegmentor) -> nn.Module | None:
+        channels = student.normalisation[0].shape[1]
         if self._reconstruction_kind == 'own_head':
-            return ReconstructionHead(feature_levels(student), self.degradation.target_stride, channels)
+            return ReconstructionHead(feature_levels(student.module), self.degradation.target_stride, channels)
         if self._reconstruction_kind == 'shared_head':
-            return LogitReconstruction(num_classes(student), channels)
+            return LogitReconstruction(student.main_head.out_channels, channels)
         return None
 
     def forward(self, context: StepContext, domain: str) -> dict[str, Tensor]:
@@ -125,16 +122,18 @@ class DegradationConsistency(Objective):
         levels, seeds = self._draws(context, domain, len(images_BCHW))
         with torch.no_grad():
             degraded_BCHW, target_BCHW = self.degradation(images_BCHW, levels, seeds)
-            targets = [shrink_target(view, self.degradation.target_stride)
-                       for view in context.student_views(name, target_BCHW)]
         context.show(f'degraded_{domain}_image', degraded_BCHW)
-        predictions: list[Tensor] = []
-        edit = self._edit(context.student_views(name, degraded_BCHW), targets, levels, predictions)
-        with running_statistics_kept(context.student):
-            output = context.train_student(name, degraded_BCHW, labels_BHW, weights_BHW, edit_features=edit)
-        if isinstance(self.reconstruction_head, LogitReconstruction):
+        views = context.student_views(name, degraded_BCHW)
+        with running_statistics_kept(context.student.module):
+            features = self._compensated(context.student, views, levels)
+            output = context.student_losses(name, features, StudentBatch(degraded_BCHW, labels_BHW, weights_BHW))
+        if self._reconstruction_kind == 'shared_head':
             targets = [shrink_target(target_BCHW, self.degradation.target_stride)]
-            predictions.append(self.reconstruction_head(output.logits_BCHW, tuple(targets[0].shape[2:])))
+            predictions = [self.reconstruction_head(output.logits_BCHW, tuple(targets[0].shape[2:]))]
+        else:
+            targets = [shrink_target(view.images_BCHW, self.degradation.target_stride)
+                       for view in context.student_views(name, target_BCHW)]
+            predictions = self._reconstructed(features, targets)
         losses = self.loss(output.losses, predictions, targets if predictions else ())
         return {f'{domain}.{key}': value for key, value in losses.items()}
 
@@ -168,30 +167,24 @@ class DegradationConsistency(Objective):
                   for index in context.sample_indices(samples)]
         return levels, context.sample_seeds(f'{stream}.degradation', samples)
 
-    def _edit(self, views: Sequence[Tensor], targets: Sequence[Tensor], levels: Sequence[int],
-              predictions: list[Tensor]) -> FeatureEdit:
-        """Returns what turns features into compensated ones; reconstructions from them go into ``predictions``."""
-        compensations = self._compensations(views, levels)
-        passes = iter(zip(views, compensations, targets, strict=True))
-
-        def edit(inputs_BCHW: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            view_BCHW, compensate, target_BCHW = next(passes, (None, None, None))
-            if view_BCHW is None or view_BCHW.shape != inputs_BCHW.shape:
-                raise RuntimeError(f'the segmentor showed its encoder images of shape {tuple(inputs_BCHW.shape)}, '
-                                   'which encoder_views() of segmentor_contract.py did not expect: give the segmentor '
-                                   'a method encoder_views(images, crop_box) that returns what each pass sees')
-            features = compensate(features)
-            if isinstance(self.reconstruction_head, ReconstructionHead):
-                predictions.append(self.reconstruction_head(features, tuple(target_BCHW.shape[2:])))
-            return features
-
-        return edit
-
-    def _compensations(self, views: Sequence[Tensor], levels: Sequence[int]) -> list[Callable]:
+    def _compensated(self, student: TrainableSegmentor, views: Sequence[View],
+                     levels: Sequence[int]) -> list[ViewFeatures]:
+        """Encodes the views of degraded images; the shift encoder, if there is one, goes first (see there)."""
         if self.shift_encoder is None:
-            return [lambda features: features] * len(views)
-        levels_B = torch.tensor(levels).to(views[0].device, non_blocking=True)
-        return [self.shift_encoder(view_BCHW, levels_B) for view_BCHW in views]
+            return [student.encode(view) for view in views]
+        levels_B = torch.tensor(levels).to(views[0].images_BCHW.device, non_blocking=True)
+        shifts = [self.shift_encoder.shifts(view.images_BCHW) for view in views]
+        features = []
+        for view, shift in zip(views, shifts, strict=True):
+            encoded = student.encode(view)
+            features.append(encoded._replace(levels=self.shift_encoder(encoded.levels, shift, levels_B)))
+        return features
+
+    def _reconstructed(self, features: Sequence[ViewFeatures], targets: Sequence[Tensor]) -> list[Tensor]:
+        if self.reconstruction_head is None:
+            return []
+        return [self.reconstruction_head(view.levels, tuple(target_BCHW.shape[2:]))
+                for view, target_BCHW in zip(features, targets, strict=True)]
 
 
 def _refuse_recomputed_norms(student: nn.Module) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..augmentation import Augmentation, build_augmentation
 from ..pseudo_labels import PseudoLabelRule
-from ..segmentor_contract import IGNORE_INDEX
 from ..step_context import StepContext, StudentBatch
-from ..strong_augmentation import StrongAugmentation
+from .objective import NeededPass
 
 
 class DomainLatents(NamedTuple):
@@ -41,44 +41,52 @@ class LatentSource:
     mixing: dict | None
     encoder_gradient: bool
 
-    def __call__(self, context: StepContext, domain: str) -> DomainLatents:
+    def needs(self, mixed: bool) -> dict[str, NeededPass]:
+        """Returns the training forwards that are used again; ``mixed``: whether mixed images are asked for."""
+        needs = {}
+        if self.source is not None and not self.encoder_gradient:
+            needs['source'] = NeededPass(self.source, 'source')
+        if mixed and self.mixed is not None:
+            needs['mixed'] = NeededPass(self.mixed, 'mixed')
+        return needs
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """That of images that are mixed here."""
+        return None if self.mixing is None else build_augmentation(self.mixing.get('augmentation'))
+
+    def __call__(self, context: StepContext, name: str, domain: str) -> DomainLatents:
         """Returns latents and labels of ``'source'``, ``'mixed'`` or ``'target'`` images.
 
-        Raises:
-            RuntimeError: If an objective that should have run before did not.
+        Args:
+            context: The step.
+            name: Name of the objective that asks, keys what is drawn.
+            domain: Which images.
         """
         if domain == 'target':
-            return DomainLatents(self._encoded(context.student, context.target.images_BCHW), None)
+            return DomainLatents(self._encoded(context, f'{name}.target', context.target.images_BCHW), None)
         if domain == 'source':
             images_BCHW, labels_BHW = context.source.images_BCHW, context.source.labels_BHW
-            return DomainLatents(self._latents(context, self.source, images_BCHW), labels_BHW)
+            return DomainLatents(self._latents(context, name, domain, images_BCHW), labels_BHW)
         images_BCHW, labels_BHW, weights_BHW = self._mixed_batch(context)
         if weights_BHW is not None:
-            labels_BHW = labels_BHW.masked_fill(weights_BHW == 0, IGNORE_INDEX)
-        return DomainLatents(self._latents(context, self.mixed, images_BCHW), labels_BHW)
+            labels_BHW = labels_BHW.masked_fill(weights_BHW == 0, context.student.ignore_index)
+        return DomainLatents(self._latents(context, name, domain, images_BCHW), labels_BHW)
 
-    def _latents(self, context: StepContext, objective: str | None, images_BCHW: Tensor) -> Tensor:
+    def _latents(self, context: StepContext, name: str, domain: str, images_BCHW: Tensor) -> Tensor:
+        objective = self.source if domain == 'source' else self.mixed
         if objective is None or self.encoder_gradient:
-            return self._encoded(context.student, images_BCHW)
-        return _of_objective(context.last_features, objective)
+            return self._encoded(context, f'{name}.{domain}', images_BCHW)
+        return context.student_pass(objective).latent_BChw
 
     def _mixed_batch(self, context: StepContext) -> StudentBatch:
         if self.mixed is not None:
-            return _of_objective(context.last_batches, self.mixed)
-        mixing = dict(self.mixing)
-        augmentation = StrongAugmentation(**mixing.pop('augmentation', {}))
-        mixed = context.mixed(PseudoLabelRule(**mixing), augmentation)
+            return context.student_pass(self.mixed).batch
+        rule = PseudoLabelRule(**{key: value for key, value in self.mixing.items() if key != 'augmentation'})
+        mixed = context.mixed(rule, self.augmentation)
         return StudentBatch(mixed.images_BCHW, mixed.labels_BHW, mixed.weights_BHW)
 
-    def _encoded(self, student: nn.Module, images_BCHW: Tensor) -> Tensor:
+    def _encoded(self, context: StepContext, name: str, images_BCHW: Tensor) -> Tensor:
+        whole = context.student_views(name, images_BCHW)[0]
         with contextlib.nullcontext() if self.encoder_gradient else torch.no_grad():
-            return student.extract_feat(images_BCHW)[-1]
-
-
-def _of_objective(there: dict, objective: str) -> Tensor | StudentBatch:
-    if objective not in there:
-        raise RuntimeError(
-            f"LatentDomainAlignment needs the latents of an objective called '{objective}' before it: put "
-            "SourceSupervision (called 'source') and ClassMixSelfTraining (called 'mix') before it in model.objectives,"
-            ' give its source= and mixed= the names that yours have, or None to encode the images once more')
-    return there[objective]
+            return context.student.encode(whole).levels[-1]

@@ -1,7 +1,5 @@
 """Entropy minimisation on target predictions (MinEnt of ADVENT, Vu et al., CVPR 2019)."""
-import math
-
-import torch
+from mmengine.dist import all_reduce, get_world_size
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -13,25 +11,34 @@ from .objective import Objective
 class EntropyMinimisation(Objective):
     """Mean entropy of the student's target predictions, as a share of the largest entropy possible.
 
+    Pixels that padding added do not count.
+
     Args:
-        weight: Factor of the loss, 0.001 in the published configs.
+        weight: Factor of the loss, above 0; 0.001 in the published configs.
         name: Prefix in the log.
+
+    Raises:
+        ValueError: If the weight is not above 0.
     """
 
     needs_target = True
+    needs_predictions = True
 
     def __init__(self, weight: float = 0.001, name: str = 'entropy') -> None:
         super().__init__(name)
+        if weight <= 0:
+            raise ValueError(f'EntropyMinimisation got weight={weight}, which trains nothing: give one above 0, or '
+                             'remove the objective')
         self.weight = weight
 
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the weighted entropy of the predictions on the target images."""
         logits_BCHW = context.predict_student(self.name, context.target.images_BCHW)
-        return dict(loss=self.weight * normalised_entropy(logits_BCHW))
-
-
-def normalised_entropy(logits_BCHW: Tensor) -> Tensor:
-    """Returns the mean over pixels of the entropy divided by the log of the number of classes, in [0, 1]."""
-    log_probabilities = torch.log_softmax(logits_BCHW, dim=1)
-    entropy_BHW = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
-    return entropy_BHW.mean() / math.log(logits_BCHW.shape[1])
+        entropy_BHW = context.student.label_rule.normalised_entropy(logits_BCHW)
+        if context.target.real_BHW is None:
+            return dict(loss=self.weight * entropy_BHW.mean())
+        # The mean is over the real pixels of all processes; DDP divides by the number of processes later.
+        count = context.target.real_BHW.sum(dtype=entropy_BHW.dtype)
+        all_reduce(count)
+        share = get_world_size() / count.clamp(min=1)
+        return dict(loss=self.weight * share * (entropy_BHW * context.target.real_BHW).sum())

@@ -2,16 +2,18 @@
 
 Shape suffixes: B images, C channels, H and W size of the images, h and w size of the latents, N pixels.
 """
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..segmentor_contract import num_classes
+from ...models.segmentor_protocol import TrainableSegmentor
 from ..step_context import StepContext
 from .domain_latents import DomainLatents, LatentSource
-from .objective import Objective
+from .objective import NeededPass, Objective
 from .source import downscale_labels
 
 DOMAINS = {2: ('source', 'target'), 3: ('source', 'mixed', 'target')}
@@ -68,19 +70,24 @@ class LatentDomainAlignment(Objective):
         if weight is None and not noise_weight and contrastive is None and mmd is None:
             raise ValueError('LatentDomainAlignment has nothing to do: give weight, noise_weight, contrastive or mmd')
         self.domains = DOMAINS[domains]
-        needs_mixed = 'mixed' in self.domains or contrastive is not None
-        if needs_mixed and (mixed is None) != (mixing is not None):
+        self._needs_mixed = 'mixed' in self.domains or contrastive is not None
+        if self._needs_mixed and (mixed is None) != (mixing is not None):
             raise ValueError(f'LatentDomainAlignment got mixed={mixed!r} and mixing={mixing}: give the name of an '
                              'objective that mixes, or mixed=None and mixing=dict(threshold=0.968)')
         self.input, self.weight, self.noise_weight = input, weight, noise_weight
-        self.needs_teacher = needs_mixed and mixed is None
+        self.needs_teacher = self._needs_mixed and mixed is None
         self.latents = LatentSource(source, mixed, mixing, encoder_gradient)
         self.contrastive, self.mmd = _weighted(contrastive, min_ratio=0.75), _weighted(mmd, pixels=256)
         self._adversary = adversary or {}
         self.losses = nn.ModuleDict()
 
-    def attach(self, student: nn.Module) -> None:
-        """Builds the losses for the student's latents, once.
+    @property
+    def needs(self) -> Mapping[str, NeededPass]:
+        """Latents of source and mixed images, unless they are encoded here."""
+        return self.latents.needs(self._needs_mixed)
+
+    def attach(self, student: TrainableSegmentor) -> None:
+        """Builds the losses for the student's latents.
 
         Raises:
             TypeError: If the student's head does not denoise latents.
@@ -88,15 +95,15 @@ class LatentDomainAlignment(Objective):
         """
         head = diffusion_head(student)
         self._check_head(head)
-        if len(self.losses):
-            return
+        if self.needs_teacher:
+            self.latents.augmentation.check(student.normalisation, f'mixing.augmentation of {self.name}')
         if self.weight is not None:
             self.losses['adversary'] = MODELS.build(dict(
                 type='DomainAdversarialLoss', in_channels=head.latent_channels, domains=len(self.domains),
                 **self._adversary))
         if self.contrastive:
             self.losses['contrastive'] = MODELS.build(dict(
-                type='PixelClassContrastiveLoss', num_classes=num_classes(student), **self.contrastive['arguments']))
+                type='PixelClassContrastiveLoss', num_classes=student.num_classes, **self.contrastive['arguments']))
         if self.mmd:
             self.losses['mmd'] = MODELS.build(dict(type='MaximumMeanDiscrepancy', **self.mmd['arguments']))
 
@@ -120,13 +127,14 @@ class LatentDomainAlignment(Objective):
         """Computes the losses of one step."""
         # The contrast alone sees mixed images that are none of the domains; they come last.
         extra = () if self.contrastive is None or 'mixed' in self.domains else ('mixed', )
-        latents = {domain: self.latents(context, domain) for domain in (*self.domains, *extra)}
+        latents = {domain: self.latents(context, self.name, domain) for domain in (*self.domains, *extra)}
         aligned, log = self._estimates(context, latents)
         if self.weight is not None:
             adversarial = self.losses['adversary']([aligned[domain].latents_BChw for domain in self.domains])
             log.update(adversarial, loss_confusion=self.weight * adversarial['loss_confusion'])
         if self.contrastive:
-            log['loss_contrastive'] = self.contrastive['weight'] * self._contrast(aligned['source'], aligned['mixed'])
+            contrast = self._contrast(aligned['source'], aligned['mixed'], context.student.ignore_index)
+            log['loss_contrastive'] = self.contrastive['weight'] * contrast
         if self.mmd:
             vectors = [self._some_pixels(context, aligned[domain].latents_BChw) for domain in ('source', 'target')]
             log['loss_mmd'] = self.mmd['weight'] * self.losses['mmd'](*vectors)
@@ -151,18 +159,18 @@ class LatentDomainAlignment(Objective):
         noise_loss = F.mse_loss(estimate.noise_BChw[:count], estimate.true_noise_BChw[:count])
         return aligned, dict(loss_noise=self.noise_weight * noise_loss)
 
-    def _contrast(self, source: DomainLatents, mixed: DomainLatents) -> Tensor:
-        labelled = [(part.latents_BChw, self._coarse_labels(part)) for part in (source, mixed)]
+    def _contrast(self, source: DomainLatents, mixed: DomainLatents, ignore_index: int) -> Tensor:
+        labelled = [(part.latents_BChw, self._coarse_labels(part, ignore_index)) for part in (source, mixed)]
         return self.losses['contrastive'](*labelled)
 
-    def _coarse_labels(self, part: DomainLatents) -> Tensor:
+    def _coarse_labels(self, part: DomainLatents, ignore_index: int) -> Tensor:
         classes = self.losses['contrastive'].num_classes
         size, full = tuple(part.latents_BChw.shape[2:]), tuple(part.labels_BHW.shape[1:])
         factor = full[0] // size[0]
         if (size[0] * factor, size[1] * factor) != full:
             raise ValueError(f'latents of size {size} do not divide labels of size {full}: make the crop size of the '
                              'training pipelines a multiple of the stride of the latent')
-        return downscale_labels(part.labels_BHW, factor, self.contrastive['min_ratio'], classes)
+        return downscale_labels(part.labels_BHW, factor, self.contrastive['min_ratio'], classes, ignore_index)
 
     def _some_pixels(self, context: StepContext, latents_BChw: Tensor) -> Tensor:
         """Returns the vectors [N, C] of ``pixels`` places of each sample, drawn without repetition."""
@@ -174,19 +182,18 @@ class LatentDomainAlignment(Objective):
         return vectors_BNC.gather(1, index_BN[..., None].expand(-1, -1, vectors_BNC.shape[2])).flatten(0, 1)
 
 
-def diffusion_head(student: nn.Module) -> nn.Module:
-    """Returns the head of a student that denoises latents, also from inside a two-scale head.
+def diffusion_head(student: TrainableSegmentor) -> nn.Module:
+    """Returns the head of a student that denoises latents.
 
     Raises:
         TypeError: If there is none.
     """
-    head = student.decode_head
-    for candidate in (head, getattr(head, 'head', None)):
-        if hasattr(candidate, 'estimate'):
-            return candidate
-    raise TypeError('LatentDomainAlignment needs a head that denoises latents, but segmentor.decode_head is a '
-                    f"{type(head).__name__}, which has no estimate: set model.segmentor.decode_head.type="
-                    "'LatentDiffusionHead' and model.segmentor.neck.type='InterCoderNeck', or remove the objective")
+    if student.denoising_head is None:
+        raise TypeError('LatentDomainAlignment needs a head that denoises latents, but segmentor.decode_head is a '
+                        f"{type(student.main_head).__name__}, which has no estimate: set model.segmentor.decode_head."
+                        "type='LatentDiffusionHead' and model.segmentor.neck.type='InterCoderNeck', or remove the "
+                        'objective')
+    return student.denoising_head
 
 
 def _weighted(config: dict | None, **own: float) -> dict | None:

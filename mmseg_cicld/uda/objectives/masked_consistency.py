@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_gather, get_rank, get_world_size
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...models.segmentor_protocol import TrainableSegmentor
+from ..augmentation import build_augmentation
 from ..pseudo_labels import PseudoLabelRule, PseudoLabels
-from ..segmentor_contract import normalisation
-from ..step_context import StepContext
-from ..strong_augmentation import StrongAugmentation
+from ..step_context import StepContext, StudentBatch
 from ..teacher import EMATeacher
 from .objective import Objective
 
 IMAGES = ('target', 'source', 'both')
-MAIN_LOSS = 'decode.loss'
 
 
 @MODELS.register_module()
@@ -30,8 +30,10 @@ class MaskedConsistency(Objective):
     Args:
         block: Side of a block in pixels: 64 for crops of 1024, 32 for crops of 512 in the published configs.
         ratio: Share of the blocks that are hidden, in [0, 1].
-        images: ``'target'``, ``'source'``, or ``'both'``: the first half of each, rounded up.
-        augment: Colour jitter and blur before masking, in the published probabilities.
+        images: ``'target'``, ``'source'``, or ``'both'``: the first half of each, rounded up, of the batch of all
+            processes, which share the work.
+        augment: Augmentation before masking: True for colour jitter and blur in the published probabilities, False for
+            none, or the config of another :class:`Augmentation`.
         weight: Factor of the main head's loss. As published, the detail and context losses of HRDA keep theirs.
         threshold: Probability above which a pixel counts as confident, None weighs all pseudo-labels 1.
         ignore_top: Rows at the top of the crop without pseudo-label loss.
@@ -43,7 +45,7 @@ class MaskedConsistency(Objective):
         ValueError: If a value is out of its range.
     """
 
-    def __init__(self, block: int = 64, ratio: float = 0.7, images: str = 'target', augment: bool = True,
+    def __init__(self, block: int = 64, ratio: float = 0.7, images: str = 'target', augment: bool | dict = True,
                  weight: float = 1.0, threshold: float | None = 0.968, ignore_top: int = 0, ignore_bottom: int = 0,
                  own_teacher: dict | None = None, name: str = 'masked') -> None:
         super().__init__(name)
@@ -55,21 +57,22 @@ class MaskedConsistency(Objective):
         if own_teacher is not None and images == 'source':
             raise ValueError("MaskedConsistency with images='source' has no pseudo-labels: remove own_teacher")
         self.block, self.ratio, self.images, self.weight = block, ratio, images, weight
-        self.augmentation = StrongAugmentation() if augment else None
+        self.augmentation = None
+        if augment:
+            self.augmentation = build_augmentation(augment if isinstance(augment, dict) else None,
+                                                   order_and_blur_of_first=True)
         self.rule = PseudoLabelRule(threshold, ignore_top, ignore_bottom)
         self.needs_target = images != 'source'
         self.needs_teacher = self.needs_target and own_teacher is None
         self.teacher: EMATeacher | None = None
         self._own_teacher = own_teacher
 
-    def attach(self, student: nn.Module) -> None:
-        """Builds the teacher of its own, or brings the one there is up to date."""
-        if self._own_teacher is None:
-            return
-        if self.teacher is None:
-            self.teacher = EMATeacher(student, **self._own_teacher)
-        else:
-            self.teacher.copy_from(student)
+    def attach(self, student: TrainableSegmentor) -> None:
+        """Builds the teacher of its own, and checks that the augmentation is for the student's images."""
+        if self._own_teacher is not None:
+            self.teacher = EMATeacher(student.module, **self._own_teacher)
+        if self.augmentation is not None:
+            self.augmentation.check(student.normalisation, f'augment of {self.name}')
 
     @property
     def copies_of_student(self) -> Mapping[str, nn.Module]:
@@ -78,28 +81,32 @@ class MaskedConsistency(Objective):
 
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the losses on the masked images."""
-        images_BCHW, labels_BHW, weights_BHW = self._supervision(context)
-        images_BCHW = self._masked(context, images_BCHW)
+        batch, share = self._supervision(context)
+        images_BCHW = self._masked(context, batch.images_BCHW)
         context.show('masked_image', images_BCHW)
-        losses = context.train_student(self.name, images_BCHW, labels_BHW, weights_BHW).losses
-        return {key: value * self.weight if key.startswith(MAIN_LOSS) else value for key, value in losses.items()}
+        losses = context.train_student(self.name, images_BCHW, batch.labels_BHW, batch.weights_BHW).losses
+        factors = {key: self.weight if context.student.is_main_loss(key) else 1.0 for key in losses}
+        return {key: value * (share * factors[key]) if 'loss' in key else value for key, value in losses.items()}
 
-    def _supervision(self, context: StepContext) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _supervision(self, context: StepContext) -> tuple[StudentBatch, float]:
+        """Returns what is to be masked, and the factor that makes the mean over processes that over images."""
         source, target = context.source, context.target
         if self.images == 'source':
-            return source.images_BCHW, source.labels_BHW, None
+            return StudentBatch(source.images_BCHW, source.labels_BHW), 1.0
         pseudo = self._pseudo_labels(context)
         if self.images == 'target':
-            return target.images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW
-        half = (len(source.images_BCHW) + 1) // 2
-        weights_BHW = torch.cat([torch.ones_like(pseudo.weights_BHW[:half]), pseudo.weights_BHW[:half]])
-        return (torch.cat([source.images_BCHW[:half], target.images_BCHW[:half]]),
-                torch.cat([source.labels_BHW[:half], pseudo.labels_BHW[:half]]), weights_BHW)
+            return StudentBatch(target.images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW), 1.0
+        ones_BHW = torch.ones_like(pseudo.weights_BHW)
+        both = [own_share_of_halves(*pair) for pair in (
+            (source.images_BCHW, target.images_BCHW), (source.labels_BHW, pseudo.labels_BHW),
+            (ones_BHW, pseudo.weights_BHW))]
+        joined = 2 * ((len(ones_BHW) * get_world_size() + 1) // 2)
+        return StudentBatch(*both), len(both[0]) * get_world_size() / joined
 
     def _pseudo_labels(self, context: StepContext) -> PseudoLabels:
         if self.teacher is None:
             return context.pseudo_labels(self.rule)
-        return self.rule(self.teacher.logits(context.target.images_BCHW), context.target.valid_B1HW)
+        return context.pseudo_labels_of(self.teacher, self.rule)
 
     @torch.no_grad()
     def _masked(self, context: StepContext, images_BCHW: Tensor) -> Tensor:
@@ -108,9 +115,24 @@ class MaskedConsistency(Objective):
 
         indices = context.sample_indices(len(images_BCHW))
         if self.augmentation is not None:
-            images_BCHW = self.augmentation(images_BCHW, normalisation(context.student), uniform, indices,
-                                            order_and_blur_of_first=True)
+            images_BCHW = self.augmentation(images_BCHW, context.student.normalisation, uniform, indices)
         return images_BCHW * block_masks(images_BCHW.shape[2:], self.block, self.ratio, uniform, indices).to(images_BCHW)
+
+
+def own_share_of_halves(source: Tensor, target: Tensor) -> Tensor:
+    """Returns this process's part of the first half, rounded up, of source and of target over all processes.
+
+    Sample k of process r is sample ``r + k * processes`` of the batch of all of them; so is it in the result.
+
+    Args:
+        source: [B, ...], of the same size in all processes.
+        target: Likewise.
+    """
+    halves = []
+    for own in (source, target):
+        together = torch.stack(all_gather(own.contiguous()), dim=1).flatten(0, 1)
+        halves.append(together[:(len(together) + 1) // 2])
+    return torch.cat(halves)[get_rank()::get_world_size()]
 
 
 def block_masks(size: Sequence[int], block: int, ratio: float, uniform: Callable[..., np.ndarray],

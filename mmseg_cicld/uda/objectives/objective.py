@@ -1,15 +1,25 @@
 """What every training signal has in common."""
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from ...models.segmentor_protocol import TrainableSegmentor
 from ..step_context import StepContext
+
+
+class NeededPass(NamedTuple):
+    """The training forward of an earlier objective: its name, and what images it has to be of."""
+
+    objective: str
+    images: str
 
 
 class Objective(nn.Module):
     """One training signal: maps the state of a step to a dict of losses.
 
-    Entries whose key contains ``loss`` are summed and back-propagated, the others are only logged.
+    Entries whose key contains ``loss`` are summed and back-propagated, the others are only logged. Class attributes
+    and properties say what it needs and what it provides; contradictions are refused when the model is built.
 
     Args:
         name: Prefix of its entries in the log, unique among the objectives of a model.
@@ -17,13 +27,27 @@ class Objective(nn.Module):
 
     needs_target = False
     needs_teacher = False
+    # Whether it predicts with the student without labels (``predict_student``).
+    needs_predictions = False
+    # What its training forward shows the student, for objectives that use it again: 'source', 'mixed', or nothing.
+    provides: str | None = None
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
 
-    def attach(self, student: nn.Module) -> None:
-        """Called after the student was built and again after its weights were initialised."""
+    @property
+    def needs(self) -> Mapping[str, NeededPass]:
+        """Training forwards of earlier objectives that it uses again, by the config key that names them."""
+        return {}
+
+    def attach(self, student: TrainableSegmentor) -> None:
+        """Called once, when the student was built and before the optimiser is: builds what depends on the student."""
+
+    def start_from(self, student: TrainableSegmentor) -> None:
+        """Called when the student's weights were initialised, for parts that begin as its copy; builds nothing."""
+        for part in self.copies_of_student.values():
+            part.copy_from(student.module)
 
     @property
     def copies_of_student(self) -> Mapping[str, nn.Module]:

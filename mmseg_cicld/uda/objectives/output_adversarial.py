@@ -2,15 +2,17 @@
 
 Shape suffixes: B images, C classes, H and W height and width.
 """
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..segmentor_contract import num_classes
+from ...models.segmentor_protocol import TrainableSegmentor
 from ..step_context import StepContext
-from .objective import Objective
+from .objective import NeededPass, Objective
 
 SOURCE, TARGET = 0.0, 1.0
 
@@ -20,12 +22,12 @@ class OutputSpaceAdversarial(Objective):
     """A discriminator learns to tell the domains of predictions apart, the student to pass target for source.
 
     Both train in the same step with the same optimiser. The discriminator sees detached predictions; the student
-    sees a discriminator whose parameters receive no gradient. It needs ``SourceSupervision`` earlier in the list,
-    whose source predictions it uses again.
+    sees a discriminator whose parameters receive no gradient.
 
     Args:
         weight: Factor of the student's loss, 0.001 in the published configs.
         loss: ``'least_squares'`` or ``'cross_entropy'``.
+        source: Name of the objective earlier in the list whose source predictions are used again.
         name: Prefix in the log.
 
     Raises:
@@ -33,31 +35,31 @@ class OutputSpaceAdversarial(Objective):
     """
 
     needs_target = True
+    needs_predictions = True
 
-    def __init__(self, weight: float = 0.001, loss: str = 'least_squares', name: str = 'adversarial') -> None:
+    def __init__(self, weight: float = 0.001, loss: str = 'least_squares', source: str = 'source',
+                 name: str = 'adversarial') -> None:
         super().__init__(name)
         losses = dict(least_squares=F.mse_loss, cross_entropy=F.binary_cross_entropy_with_logits)
         if loss not in losses:
             raise ValueError(f"OutputSpaceAdversarial got loss='{loss}', allowed are {sorted(losses)}")
-        self.weight, self._loss = weight, losses[loss]
+        self.weight, self._loss, self.source = weight, losses[loss], source
         self.discriminator = nn.Sequential()
 
-    def attach(self, student: nn.Module) -> None:
-        """Builds the discriminator for the student's number of classes, once."""
-        if not len(self.discriminator):
-            self.discriminator = build_discriminator(num_classes(student))
+    @property
+    def needs(self) -> Mapping[str, NeededPass]:
+        """The predictions on the source images."""
+        return dict(source=NeededPass(self.source, 'source'))
+
+    def attach(self, student: TrainableSegmentor) -> None:
+        """Builds the discriminator for the student's number of classes."""
+        self.discriminator = build_discriminator(student.num_classes)
 
     def forward(self, context: StepContext) -> dict[str, Tensor]:
-        """Computes the student's and the discriminator's losses.
-
-        Raises:
-            RuntimeError: If no objective before this one ran the student on the source images.
-        """
-        if context.source_output is None:
-            raise RuntimeError('OutputSpaceAdversarial needs the source predictions of SourceSupervision: put '
-                               "dict(type='SourceSupervision') before it in model.objectives")
-        source_BCHW = context.source_output.logits_BCHW.softmax(dim=1)
-        target_BCHW = context.predict_student(self.name, context.target.images_BCHW).softmax(dim=1)
+        """Computes the student's and the discriminator's losses."""
+        probabilities = context.student.label_rule.probabilities
+        source_BCHW = probabilities(context.student_pass(self.source).logits_BCHW)
+        target_BCHW = probabilities(context.predict_student(self.name, context.target.images_BCHW))
         frozen = {key: value.detach() for key, value in self.discriminator.named_parameters()}
         return dict(
             loss_student=self.weight * self._judge(functional_call(self.discriminator, frozen, target_BCHW), SOURCE),

@@ -2,9 +2,10 @@
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...models.segmentor_protocol import TrainableSegmentor
+from ..augmentation import build_augmentation
 from ..pseudo_labels import PseudoLabelRule
 from ..step_context import StepContext
-from ..strong_augmentation import StrongAugmentation
 from .objective import Objective
 
 
@@ -16,18 +17,23 @@ class ClassMixSelfTraining(Objective):
         threshold: Probability above which a pixel counts as confident, in [0, 1].
         ignore_top: Rows at the top of the crop without pseudo-label loss (15 in DAFormer's published configs).
         ignore_bottom: Rows at the bottom without it (120 there; right for crops that span the full image height).
-        augmentation: Arguments of :class:`StrongAugmentation`.
+        augmentation: Config of an :class:`Augmentation`, or arguments of :class:`StrongAugmentation`.
         name: Prefix in the log.
     """
 
     needs_target = True
     needs_teacher = True
+    provides = 'mixed'
 
     def __init__(self, threshold: float = 0.968, ignore_top: int = 0, ignore_bottom: int = 0,
                  augmentation: dict | None = None, name: str = 'mix') -> None:
         super().__init__(name)
         self.rule = PseudoLabelRule(threshold, ignore_top, ignore_bottom)
-        self.augmentation = StrongAugmentation(**(augmentation or {}))
+        self.augmentation = build_augmentation(augmentation)
+
+    def attach(self, student: TrainableSegmentor) -> None:
+        """Checks that the augmentation is for the student's images."""
+        self.augmentation.check(student.normalisation, f'augmentation of {self.name}')
 
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the losses on the mixed batch and logs the confident share of the pseudo-labels."""

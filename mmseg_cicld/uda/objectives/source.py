@@ -11,8 +11,8 @@ from mmengine.dist import all_reduce, get_world_size
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..segmentor_contract import IGNORE_INDEX, num_classes
-from ..step_context import StepContext
+from ...models.segmentor_protocol import TrainableSegmentor, View, ViewFeatures, heads_of
+from ..step_context import StepContext, StudentBatch
 from .objective import Objective
 
 # Cityscapes train ids that DAFormer's published configs call things, light and sign among them.
@@ -28,26 +28,30 @@ class SourceSupervision(Objective):
         name: Prefix in the log.
     """
 
+    provides = 'source'
+
     def __init__(self, feature_distance: dict | None = None, name: str = 'source') -> None:
         super().__init__(name)
         self.feature_distance = None if feature_distance is None else FeatureDistance(**feature_distance)
 
-    def attach(self, student: nn.Module) -> None:
+    def attach(self, student: TrainableSegmentor) -> None:
         """Copies the student's encoder as the frozen reference of the feature distance."""
         if self.feature_distance is not None:
             self.feature_distance.attach(student)
 
+    def start_from(self, student: TrainableSegmentor) -> None:
+        """Gives the reference the weights that the student was initialised with."""
+        if self.feature_distance is not None:
+            self.feature_distance.start_from(student)
+
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the segmentation losses and, from the features of the same forward, the feature distance."""
-        images_BCHW, labels_BHW = context.source.images_BCHW, context.source.labels_BHW
-        output = context.train_student(self.name, images_BCHW, labels_BHW)
-        losses = dict(output.losses)
+        batch = StudentBatch(context.source.images_BCHW, context.source.labels_BHW)
+        views = context.student_views(self.name, batch.images_BCHW)
+        features = [context.student.encode(view) for view in views]
+        losses = dict(context.student_losses(self.name, features, batch).losses)
         if self.feature_distance is not None:
-            losses['loss_feature_distance'] = self.feature_distance(output.features[-1], images_BCHW, labels_BHW)
-        # Later objectives may look at the logits, but must not keep this graph alive.
-        output.logits_BCHW = output.logits_BCHW.detach()
-        output.features, output.losses = (), {}
-        context.source_output = output
+            losses['loss_feature_distance'] = self.feature_distance(features[0], views[0], batch.labels_BHW)
         return losses
 
 
@@ -71,20 +75,22 @@ class FeatureDistance(nn.Module):
         self.weight, self.min_ratio = weight, min_ratio
         self.classes = THINGS if classes == 'things' else classes
         self.frozen: nn.Module | None = None
-        self.num_classes = 0
+        self.num_classes, self.ignore_index = 0, 255
 
-    def attach(self, student: nn.Module) -> None:
-        """Makes a frozen copy of the student without its heads, or brings the one there is up to date."""
-        self.num_classes = num_classes(student)
+    def attach(self, student: TrainableSegmentor) -> None:
+        """Makes a frozen copy of the student without its heads."""
+        self.num_classes, self.ignore_index = student.num_classes, student.ignore_index
         if self.classes is not None and max(self.classes) >= self.num_classes:
             raise ValueError(f'feature_distance.classes holds {max(self.classes)}, but the segmentor predicts '
                              f'{self.num_classes} classes: list ids below that, or None for all locations')
-        if self.frozen is not None:
-            self.frozen.load_state_dict(student.state_dict(), strict=False)
-            return
-        heads = {key: getattr(student, key, None) for key in ('decode_head', 'auxiliary_head')}
-        memo = {id(head): nn.Identity() for head in heads.values() if head is not None}
-        self.frozen = copy.deepcopy(student, memo).requires_grad_(False).eval()
+        heads = [getattr(student.module, key) for key in ('decode_head', 'auxiliary_head')
+                 if heads_of(student.module, key)]
+        self.frozen = copy.deepcopy(student.module, {id(head): nn.Identity() for head in heads})
+        self.frozen.requires_grad_(False).eval()
+
+    def start_from(self, student: TrainableSegmentor) -> None:
+        """Brings the frozen copy up to date."""
+        self.frozen.load_state_dict(student.module.state_dict(), strict=False)
 
     def train(self, mode: bool = True) -> 'FeatureDistance':
         """Sets the mode; the frozen encoder stays in evaluation mode."""
@@ -93,16 +99,17 @@ class FeatureDistance(nn.Module):
             self.frozen.eval()
         return self
 
-    def forward(self, features_BChw: Tensor, images_BCHW: Tensor, labels_BHW: Tensor) -> Tensor:
+    def forward(self, features: ViewFeatures, view: View, labels_BHW: Tensor) -> Tensor:
         """Computes the weighted distance.
 
         Args:
-            features_BChw: The student's last feature map, with gradient.
-            images_BCHW: The images that it came from.
-            labels_BHW: Their labels.
+            features: The student's features of the whole images, with gradient; the last level counts.
+            view: What the encoder saw.
+            labels_BHW: The labels of the images.
         """
+        features_BChw = features.levels[-1]
         with torch.no_grad():
-            reference_BChw = _as_list(self.frozen.extract_feat(images_BCHW))[-1]
+            reference_BChw = TrainableSegmentor(self.frozen).encode(view).levels[-1]
         difference = features_BChw.float() - reference_BChw.float() if features_BChw.dtype != torch.float64 \
             else features_BChw - reference_BChw
         distance_Bhw = torch.linalg.vector_norm(difference, dim=1)
@@ -119,31 +126,29 @@ class FeatureDistance(nn.Module):
         if factor <= 1:
             raise ValueError(f'feature_distance.classes needs features coarser than the label, got features '
                              f'{tuple(shape_Bhw[1:])} for labels {tuple(labels_BHW.shape[1:])}: set classes=None')
-        coarse_Bhw = downscale_labels(labels_BHW, factor, self.min_ratio, self.num_classes)
+        coarse_Bhw = downscale_labels(labels_BHW, factor, self.min_ratio, self.num_classes, self.ignore_index)
         if coarse_Bhw.shape != shape_Bhw:
             raise ValueError(f'features {tuple(shape_Bhw[1:])} do not divide labels {tuple(labels_BHW.shape[1:])} by '
                              f'{factor}: make the crop size a multiple of the backbone\'s stride')
         return torch.isin(coarse_Bhw, torch.tensor(self.classes, device=labels_BHW.device))
 
 
-def downscale_labels(labels_BHW: Tensor, factor: int, min_ratio: float, num_classes: int) -> Tensor:
+def downscale_labels(labels_BHW: Tensor, factor: int, min_ratio: float, num_classes: int,
+                     ignore_index: int = 255) -> Tensor:
     """Shrinks labels to the majority class of each block.
 
     Args:
-        labels_BHW: int64 class ids, 255 = ignore, which counts as a class of its own.
+        labels_BHW: int64 class ids; ``ignore_index`` counts as a class of its own.
         factor: Side of a block in pixels.
         min_ratio: Least share of the majority class.
         num_classes: Number of classes; of equally frequent ones the lowest id wins, ignore last.
+        ignore_index: Label of pixels without a class.
 
     Returns:
-        int64 [B, H // factor, W // factor], 255 where ignore wins or the share is below ``min_ratio``.
+        int64 [B, H // factor, W // factor], ``ignore_index`` where ignore wins or the share is below ``min_ratio``.
     """
-    labels_BHW = torch.where(labels_BHW == IGNORE_INDEX, num_classes, labels_BHW)
+    labels_BHW = torch.where(labels_BHW == ignore_index, num_classes, labels_BHW)
     one_hot = torch.zeros((labels_BHW.shape[0], num_classes + 1, *labels_BHW.shape[1:]), device=labels_BHW.device)
     shares = F.avg_pool2d(one_hot.scatter_(1, labels_BHW[:, None], 1), factor)
     share, winner = shares.max(dim=1)
-    return torch.where((winner == num_classes) | (share < min_ratio), IGNORE_INDEX, winner)
-
-
-def _as_list(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    return [features] if isinstance(features, Tensor) else list(features)
+    return torch.where((winner == num_classes) | (share < min_ratio), ignore_index, winner)

@@ -1,0 +1,62 @@
+"""mmseg's layer-wise learning rates (BEiT, MAE, ConvNeXt) for a segmentor that is trained as a student."""
+from collections.abc import Mapping
+
+from mmengine.optim import OptimWrapper
+from mmseg.engine.optimizers import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+
+class _OfStudent:
+    """Hands the student of a wrapper on as the bare segmentor whose layers mmseg's rules know by name.
+
+    Whatever else is trained (discriminators of objectives) has the rate of the last layers, the base rate, and their
+    rule of weight decay: none on biases and one-dimensional parameters. A bare segmentor is treated as mmseg does.
+    """
+
+    def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
+        """Adds the groups of a module to ``params``, see mmseg."""
+        student = getattr(module, 'student', None)
+        if not isinstance(student, nn.Module):
+            super().add_params(params, module, **kwargs)
+            return
+        try:
+            super().add_params(params, student, **kwargs)
+        except NotImplementedError as error:
+            raise ValueError('optim_wrapper.constructor gives rates by layer to BEiT and MAE (decay_type=layer_wise) '
+                             f'and ConvNeXt (layer_wise, stage_wise), not to {type(student.backbone).__name__}: change '
+                             'optim_wrapper.paramwise_cfg.decay_type, or remove the constructor') from error
+        of_student = {id(parameter) for parameter in student.parameters()}
+        others = [(name, parameter) for name, parameter in module.named_parameters()
+                  if parameter.requires_grad and id(parameter) not in of_student]
+        for kind, decayed in (('decay', True), ('no_decay', False)):
+            chosen = [(name, parameter) for name, parameter in others
+                      if (parameter.ndim != 1 and not name.endswith('.bias')) == decayed]
+            if chosen:
+                params.append(dict(
+                    params=[parameter for _, parameter in chosen], param_names=[name for name, _ in chosen],
+                    weight_decay=self.base_wd if decayed else 0., lr_scale=1., lr=self.base_lr,
+                    group_name=f'beside_the_student_{kind}'))
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module(name='LearningRateDecayOptimizerConstructor', force=True)
+class StudentLearningRateDecay(_OfStudent, LearningRateDecayOptimizerConstructor):
+    """mmseg's ``LearningRateDecayOptimizerConstructor``, which sees the student of a wrapper and all else as it is."""
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module(name='LayerDecayOptimizerConstructor', force=True)
+class StudentLayerDecay(_OfStudent, LayerDecayOptimizerConstructor):
+    """mmseg's older ``LayerDecayOptimizerConstructor``, likewise."""
+
+
+def refuse_stock_layer_decay(optim_wrapper: OptimWrapper | Mapping) -> None:
+    """Refuses mmseg's own classes, which a config can name by import; they know the layers of bare segmentors only.
+
+    Raises:
+        ValueError: If ``optim_wrapper.constructor`` is one.
+    """
+    constructor = optim_wrapper.get('constructor') if isinstance(optim_wrapper, Mapping) else None
+    stock = (LearningRateDecayOptimizerConstructor, LayerDecayOptimizerConstructor)
+    if isinstance(constructor, type) and issubclass(constructor, stock) and not issubclass(constructor, _OfStudent):
+        raise ValueError(f'optim_wrapper.constructor is the class {constructor.__name__}, which does not find the '
+                         f"layers of a student: give its name, optim_wrapper.constructor='{constructor.__name__}'")

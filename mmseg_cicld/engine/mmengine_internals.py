@@ -1,0 +1,129 @@
+"""The one place that reaches into private attributes of mmengine and torch, each where there is no other way.
+
+If a new version of mmengine renames one of them, this file is what has to follow.
+"""
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import checkpoint as mmengine_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.visualization import Visualizer
+from mmengine.visualization.vis_backend import BaseVisBackend
+
+Reader = Callable[..., dict]
+
+
+# Runner: what it was told to begin with. There are arguments of its constructor and no setters.
+
+def beginning(runner: Runner) -> tuple[bool | str, str | None]:
+    """Returns ``resume`` and ``load_from`` of a runner."""
+    return runner._resume, runner._load_from
+
+
+def set_beginning(runner: Runner, resume: bool | str, load_from: str | None) -> None:
+    """Changes ``resume`` and ``load_from`` of a runner that has not begun."""
+    runner._resume, runner._load_from = resume, load_from
+
+
+def has_begun(runner: Runner) -> bool:
+    """Tells whether a runner has loaded or resumed."""
+    return runner._has_loaded
+
+
+def set_begun(runner: Runner) -> None:
+    """Keeps a runner from loading once more."""
+    runner._has_loaded = True
+
+
+def built_loops(runner: Runner) -> list[BaseLoop]:
+    """Returns training and validation loop as far as they are built; the public properties would build them."""
+    return [loop for loop in (runner._train_loop, runner._val_loop) if isinstance(loop, BaseLoop)]
+
+
+def is_training(runner: Runner) -> bool:
+    """Tells whether the training loop is built."""
+    return isinstance(runner._train_loop, BaseLoop)
+
+
+def randomness(runner: Runner) -> dict:
+    """Returns ``randomness`` of the config, which the runner keeps and uses when it resumes; may be changed."""
+    return runner._randomness_cfg
+
+
+def set_position(loop: BaseLoop, epoch: int, iteration: int) -> None:
+    """Lets a training loop go on at an epoch and iteration, which are read-only properties."""
+    loop._epoch, loop._iter = epoch, iteration
+
+
+def end_workers(loop: BaseLoop) -> None:
+    """Ends the persistent workers of a loop's data loader, which they do with its iterator.
+
+    The garbage collector would close the queues through which they are told so first, and then wait for each of them
+    for 5 seconds.
+    """
+    loop.dataloader._iterator = None
+
+
+# Optimiser wrapper: how it accumulates gradients. These are arguments and counters without properties.
+
+def accumulated_passes(optim_wrapper: OptimWrapper) -> int:
+    """Returns ``accumulative_counts``: iterations from one update to the next."""
+    return optim_wrapper._accumulative_counts
+
+
+def counted_passes(optim_wrapper: OptimWrapper) -> int:
+    """Returns how many backward passes the wrapper has counted."""
+    return optim_wrapper._inner_count
+
+
+def set_counted_passes(optim_wrapper: OptimWrapper, count: int) -> None:
+    """Sets how many backward passes the wrapper has counted; several passes of one iteration are one for it."""
+    optim_wrapper._inner_count = count
+
+
+# Visualizer: it hands the same name to all of its backends, which want different ones.
+
+def backends_of(visualizer: Visualizer) -> list[BaseVisBackend]:
+    """Returns the backends of a visualizer."""
+    return list(visualizer._vis_backends.values())
+
+
+# Config and state dicts.
+
+def config_dict(config: Config) -> dict:
+    """Returns the dict inside a config as it is; ``to_dict`` would copy it and resolve lazy objects."""
+    return config._cfg_dict
+
+
+def versions(state: Mapping) -> OrderedDict:
+    """Returns the versions of layers that the state dict of a module carries beside its tensors."""
+    return getattr(state, '_metadata', OrderedDict())
+
+
+def set_versions(state: OrderedDict, found: OrderedDict) -> None:
+    """Gives a state dict the versions of layers, which ``load_state_dict`` reads."""
+    state._metadata = found  # type: ignore[attr-defined]
+
+
+@contextmanager
+def replaced_readers(local: Reader, http: Reader) -> Iterator[None]:
+    """Lets mmengine read files and addresses with other functions for a while.
+
+    Args:
+        local: Called with a path and the device of the tensors.
+        http: Likewise with an ``http(s)://`` address. mmengine resolves names such as ``open-mmlab://`` to addresses
+            and calls the function of its module by name, past the register.
+    """
+    schemes, by_name = CheckpointLoader._schemes, mmengine_checkpoint.load_from_http
+    CheckpointLoader._schemes = OrderedDict(schemes)
+    CheckpointLoader.register_scheme('', local, force=True)
+    CheckpointLoader.register_scheme(('http://', 'https://'), http, force=True)
+    mmengine_checkpoint.load_from_http = http
+    try:
+        yield
+    finally:
+        CheckpointLoader._schemes, mmengine_checkpoint.load_from_http = schemes, by_name

@@ -2,8 +2,10 @@
 
 The changes are made in a copy of the project. A test file belongs to a module if it has its name (test_NAME.py), imports it
 or one of its names, or builds one of its classes by type; of these the ones that name it most often are run. A module
-that no test names is tested by the tests of those that import it. Results are written after each change; the same command goes on
-where it was stopped, and what has been looked at by a person is kept apart: ``equivalent`` in the file of results.
+that no test names is tested by the tests of those that import it, or else by all of its room.
+
+Results are written after each change; the same command goes on where it was stopped. A change that changes nothing gets the
+outcome ``equivalent`` in the file of results by hand, which is kept.
 """
 import argparse
 import ast
@@ -27,6 +29,7 @@ from mutants import Mutant, find_mutants
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ('mmseg_cicld', 'tests', 'configs', 'tools', 'docs', 'requirements', 'docker')
 MOST_TESTS = 6
+LONGEST = 1800  # seconds of a test file
 OUTCOMES = ('killed', 'timeout', 'survived', 'equivalent', 'untested')
 
 
@@ -36,8 +39,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('parts', nargs='+', help='files or folders of mmseg_cicld, such as mmseg_cicld/models/losses')
     parser.add_argument('--count', type=int, default=100, help='changes in the sample (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='what the sample is drawn with (default: %(default)s)')
-    parser.add_argument('--timeout', type=float, default=120, help='seconds for the tests of a change, after which it '
-                        'counts as noticed (default: %(default)s)')
+    parser.add_argument('--timeout', type=float, default=60, help='seconds for the tests of a change, beyond twice what '
+                        'they take without it, after which it counts as noticed (default: %(default)s)')
     parser.add_argument('--processes', type=int, default=1, help='changes at the same time (default: %(default)s)')
     parser.add_argument('--tests', nargs='+', help='test files instead of those that belong to the module')
     parser.add_argument('--marker', help="pytest's -m, such as float64 or 'float64 or not float64'")
@@ -58,14 +61,16 @@ def sample(parts: Sequence[str], count: int, seed: int) -> list[Mutant]:
 
 
 def tests_of(file: str) -> list[str]:
-    """Lists the test files of a module, or else of the modules that import it."""
+    """Lists the test files of a module, or else of the modules that import it, or else of its room."""
     found = _naming_tests(file)
     if not found:
         pattern = re.compile(rf'^\s*from \.[\w.]*\b{Path(file).stem} import ', re.MULTILINE)
         importers = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'mmseg_cicld').rglob('*.py'))
                      if path.name != '__init__.py' and pattern.search(path.read_text(encoding='utf-8'))]
         found = list(dict.fromkeys(test for importer in importers for test in _naming_tests(importer)))
-    return found[:MOST_TESTS]
+    room = Path(file).relative_to('mmseg_cicld').parts[0]
+    return found[:MOST_TESTS] or sorted(path.relative_to(ROOT).as_posix()
+                                        for path in (ROOT / 'tests' / f'test_{room}').glob('test_*.py'))
 
 
 def _naming_tests(file: str) -> list[str]:
@@ -116,13 +121,13 @@ def run_tests(folder: Path, tests: Sequence[str], marker: str | None, timeout: f
     return {0: 'survived', 5: 'untested'}.get(code, 'killed')
 
 
-def judge(mutant: Mutant, folder: Path, args: argparse.Namespace) -> dict:
-    """Makes a change, runs its tests and takes the change back."""
-    tests, file = args.tests or tests_of(mutant.file), folder / mutant.file
-    source, begin = file.read_text(encoding='utf-8'), time.monotonic()
+def judge(mutant: Mutant, folder: Path, tests: Sequence[str], marker: str | None, timeout: float) -> dict:
+    """Makes a change, runs tests and takes the change back."""
+    file, begin = folder / mutant.file, time.monotonic()
+    source = file.read_text(encoding='utf-8')
     file.write_text(mutant.applied(source), encoding='utf-8')
     try:
-        outcome = run_tests(folder, tests, args.marker, args.timeout) if tests else 'untested'
+        outcome = run_tests(folder, tests, marker, timeout) if tests else 'untested'
     finally:
         file.write_text(source, encoding='utf-8')
     return dict(asdict(mutant), outcome=outcome, tests=tests, seconds=round(time.monotonic() - begin, 1))
@@ -135,23 +140,29 @@ def judge_all(mutants: Sequence[Mutant], args: argparse.Namespace) -> Iterator[t
         for index in range(args.processes):
             copies.put(copy_project(Path(root, str(index))))
 
+        tests = {mutant.file: args.tests or tests_of(mutant.file) for mutant in mutants}
+        seconds = seconds_unchanged({test for found in tests.values() for test in found}, copies.queue[0], args.marker)
+
         def one(mutant: Mutant) -> tuple[Mutant, dict]:
-            folder = copies.get()
+            folder, own = copies.get(), tests[mutant.file]
             try:
-                return mutant, judge(mutant, folder, args)
+                limit = args.timeout + 2 * sum(seconds[test] for test in own)
+                return mutant, judge(mutant, folder, own, args.marker, limit)
             finally:
                 copies.put(folder)
 
-        check_unchanged(mutants, copies, args)
         yield from pool.map(one, mutants)
 
 
-def check_unchanged(mutants: Sequence[Mutant], copies: Queue, args: argparse.Namespace) -> None:
-    """Runs the tests on the unchanged code first: if they fail there, they say nothing about a change."""
-    tests = sorted({test for mutant in mutants for test in args.tests or tests_of(mutant.file)})
-    outcome = run_tests(copies.queue[0], tests, args.marker, args.timeout * max(1, len(tests))) if tests else 'untested'
-    if outcome in ('killed', 'timeout'):
-        raise SystemExit(f'error: the tests do not pass on the unchanged code ({outcome}): {" ".join(tests)}')
+def seconds_unchanged(tests: set[str], folder: Path, marker: str | None) -> dict[str, float]:
+    """Runs test files on the unchanged code; if one fails there, it says nothing about a change."""
+    seconds = {}
+    for test in sorted(tests):
+        begin = time.monotonic()
+        if run_tests(folder, [test], marker, LONGEST) in ('killed', 'timeout'):
+            raise SystemExit(f'error: {test} does not pass on the unchanged code: run it, or name others with --tests')
+        seconds[test] = time.monotonic() - begin
+    return seconds
 
 
 def table(results: Sequence[dict]) -> str:

@@ -8,6 +8,8 @@ from mmseg.registry import DATASETS
 from .ignored_pixels import check_ignore_index
 
 HEADS = ('decode_head', 'auxiliary_head')
+# It tells boundaries from the rest, whatever the classes of the dataset.
+BOUNDARY_HEAD, BOUNDARY_CLASSES = 'STDCHead', 2
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -66,17 +68,28 @@ def dataset_classes(config: dict) -> tuple[str, ...]:
 
 def _set_heads(cfg: Config, count: int, loader: str) -> None:
     wrong = []
-    for path, head in _heads(cfg['model']):
+    for path, head in _counting_heads(cfg['model']):
+        expected = BOUNDARY_CLASSES if head.get('type') == BOUNDARY_HEAD else count
         if head.get('num_classes') is None:
-            head['num_classes'] = count
-        elif head['num_classes'] != count:
-            wrong.append((f'{path}.num_classes', head['num_classes']))
+            head['num_classes'] = expected
+        elif head['num_classes'] != expected:
+            wrong.append((f'{path}.num_classes', head['num_classes'], expected))
     if wrong:
-        given = ', '.join(f'{path}={number}' for path, number in wrong)
-        remedy = ' '.join(f'{path}={count}' for path, _ in wrong)
+        given = ', '.join(f'{path}={number}' for path, number, _ in wrong)
+        remedy = ' '.join(f'{path}={expected}' for path, _, expected in wrong)
         raise ValueError(f'the dataset of {loader} has {count} classes, but the config says {given}. Remove '
                          f'num_classes from the heads (it is filled in from the dataset), or run with --cfg-options '
                          f'{remedy}')
+
+
+def _counting_heads(model: dict) -> Iterator[tuple[str, dict]]:
+    """Gives the heads that count classes; K-Net's says them in its parts."""
+    for path, head in _heads(model):
+        if 'kernel_generate_head' not in head:
+            yield path, head
+            continue
+        yield f'{path}.kernel_generate_head', head['kernel_generate_head']
+        yield from ((f'{path}.kernel_update_head.{i}', part) for i, part in enumerate(head['kernel_update_head']))
 
 
 def _heads(model: dict) -> Iterator[tuple[str, dict]]:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmcv.ops import point_sample
 from mmseg.models.decode_heads import DAHead, DDRHead, EncHead, IterativeDecodeHead, PIDHead, PointHead, STDCHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.decode_heads.point_head import calculate_uncertainty
@@ -185,6 +184,8 @@ def _boundary_head(head: STDCHead, maps: Sequence[Tensor], labels_BHW: Tensor, w
 def _point_losses(head: PointHead, inputs: Sequence[Tensor], prev_logits: Tensor, labels_BHW: Tensor,
                   weights_BHW: Tensor | None, train_cfg: Mapping) -> Losses:
     """Samples labels and weights at the points that the head chooses (PointRend, Kirillov et al., CVPR 2020)."""
+    from mmcv.ops import point_sample  # plain torch, but in a module that wants compiled operators in some stacks
+
     features = head._transform_inputs(inputs)
     with torch.no_grad():
         points = head.get_points_train(prev_logits, calculate_uncertainty, cfg=train_cfg)

@@ -185,19 +185,22 @@ def ohem_cross_entropy(loss: OhemCrossEntropy, logits_BCHW: Tensor, labels_BHW: 
                        ignore_index: int) -> Tensor:
     """Selects hard pixels among those of weight > 0, then takes the mean of their weighted cross entropy.
 
-    No hard pixel gives 0, where mmseg gives a mean of nothing.
+    It is scaled by the share of labelled pixels that have a weight, as a mean over all of them would be: pixels without
+    one do not raise the loss of the others. No hard pixel gives 0, where mmseg gives a mean of nothing.
     """
     class_weights = None if loss.class_weight is None else logits_BCHW.new_tensor(loss.class_weight)
     values_BHW = weights_BHW * F.cross_entropy(logits_BCHW, labels_BHW, weight=class_weights,
                                                ignore_index=ignore_index, reduction='none')
-    kept_BHW = (labels_BHW != ignore_index) & (weights_BHW > 0)
+    labelled_BHW = labels_BHW != ignore_index
+    kept_BHW = labelled_BHW & (weights_BHW > 0)
     classes_B1HW = labels_BHW.where(labels_BHW != ignore_index, 0)[:, None]
     probabilities_P, order = logits_BCHW.softmax(dim=1).gather(1, classes_B1HW)[:, 0][kept_BHW].sort()
     if not len(probabilities_P):
         return logits_BCHW.sum() * 0
     hardest = probabilities_P[min(loss.min_kept, len(probabilities_P) - 1)]
     hard_P = values_BHW[kept_BHW][order][probabilities_P < hardest.clamp(min=loss.thresh)]
-    return loss.loss_weight * (hard_P.mean() if len(hard_P) else logits_BCHW.sum() * 0)
+    share = kept_BHW.sum() / labelled_BHW.sum()
+    return loss.loss_weight * (share * hard_P.mean() if len(hard_P) else logits_BCHW.sum() * 0)
 
 
 def boundary(loss: BoundaryLoss, logits_B1HW: Tensor, labels_BHW: Tensor, weights_BHW: Tensor,

@@ -15,10 +15,11 @@ from ..finite_losses import read_finite
 from ..models.segmentor_protocol import TrainableSegmentor, check_segmentor
 from ..random_streams import KeyedStreams
 from ..scaled_steps import update_parameters
-from .domain_batch import domain_batch
+from .domain_batch import check_padding, domain_batch
 from .frozen_parts import freeze_all_but, frozen_modules
 from .objective_checks import check_objectives, check_optimiser, check_step, needed_passes
 from .step_context import StepContext
+from .stock_preprocessor import with_preprocessor
 from .teacher import EMATeacher
 
 # Finished iterations, optimiser updates, and teacher updates: buffers, so that they survive a resume.
@@ -40,6 +41,8 @@ class ClassMixEMA(BaseModel):
         evaluate: Which network validates and predicts, ``'student'`` or ``'teacher'``.
         train_only: Parts of the student to train, such as ``["decode_head.denoiser"]``; all else stays as it is,
             in evaluation mode. None trains all.
+        data_preprocessor: What a config has at top level, as stock configs of mmseg do: mmengine hands it on. The
+            segmentor's, if that has none of its own, and else equal to that.
         pretrained: Must be None; mmseg's ``init_model`` sets it so on every model. Weights go into
             ``segmentor.backbone.init_cfg``.
         train_cfg: Likewise.
@@ -49,11 +52,11 @@ class ClassMixEMA(BaseModel):
     """
 
     def __init__(self, segmentor: dict, objectives: Sequence[dict], teacher: dict | None = None,
-                 evaluate: str = 'student', train_only: Sequence[str] | None = None, pretrained: None = None,
-                 train_cfg: None = None) -> None:
+                 evaluate: str = 'student', train_only: Sequence[str] | None = None,
+                 data_preprocessor: dict | None = None, pretrained: None = None, train_cfg: None = None) -> None:
         if pretrained is not None or train_cfg is not None:
             raise ValueError('ClassMixEMA has no pretrained and train_cfg of its own: move them into model.segmentor')
-        student = MODELS.build(segmentor)
+        student = MODELS.build(with_preprocessor(segmentor, data_preprocessor))
         check_segmentor(student)
         super().__init__(data_preprocessor=student.data_preprocessor)
         self.student = student
@@ -166,7 +169,9 @@ class ClassMixEMA(BaseModel):
             self._count('teacher_updates')
 
     def _context(self, data: dict) -> StepContext:
-        source, target = (domain_batch(data.get(domain), self.data_preprocessor) for domain in ('source', 'target'))
+        raw = [data.get(domain) for domain in ('source', 'target')]
+        check_padding(raw, self.data_preprocessor)
+        source, target = (domain_batch(batch, self.data_preprocessor) for batch in raw)
         check_step(source, target, self.objectives)
         return StepContext(source, target, self._counts['iteration'], self.streams, self._trainable, self.teacher,
                            kept=needed_passes(self.objectives))

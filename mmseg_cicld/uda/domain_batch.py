@@ -35,6 +35,28 @@ def domain_batch(data: dict[str, Any] | None, preprocessor: nn.Module) -> Domain
         real_BHW=_real_pixels(samples, data['inputs']))
 
 
+def check_padding(batches: Sequence[dict[str, Any] | None], preprocessor: nn.Module) -> None:
+    """Refuses a batch whose images are all smaller than the size that the preprocessor pads them to.
+
+    That is no data with small images here and there, but a crop size changed in one place: mmseg would pad without a
+    word and train on images several times as large.
+
+    Args:
+        batches: Raw batches of the domains.
+        preprocessor: The data preprocessor of the segmentor.
+
+    Raises:
+        ValueError: If source and target images are all smaller in height and width.
+    """
+    size = getattr(preprocessor, 'size', None)
+    sizes = [tuple(image.shape[-2:]) for batch in batches if batch is not None for image in batch['inputs']]
+    largest = tuple(max(sides) for sides in zip(*sizes))
+    if size is not None and largest and all(side < wanted for side, wanted in zip(largest, size)):
+        raise ValueError(f'the images of the batch are at most {largest[0]} x {largest[1]}, but model.segmentor.'
+                         f'data_preprocessor.size={tuple(size)} would pad all of them: set it to the crop size of the '
+                         f'training pipelines, {largest}')
+
+
 def _maps(samples: Sequence[SegDataSample], key: str, size: tuple[int, int]) -> Tensor | None:
     if key not in samples[0]:
         return None

@@ -181,6 +181,17 @@ def test_a_single_labelled_pixel_is_enough():
     torch.testing.assert_close(value(LOVASZ, logits_BCHW, labels_BHW), 1 - probability)
 
 
+def test_pixels_without_a_weight_do_not_raise_ohem():
+    logits_BCHW, labels_BHW = maps(CLASSES)
+    weights_BHW = torch.ones(2, 6, 9)
+    weights_BHW[:, :3] = 0
+    kept_BHW, labelled_BHW = (weights_BHW > 0) & (labels_BHW < IGNORE), labels_BHW < IGNORE
+    alone = value(LOSSES['ohem_threshold'], logits_BCHW, labels_BHW.where(weights_BHW > 0, IGNORE))
+    found = value(LOSSES['ohem_threshold'], logits_BCHW, labels_BHW, weights_BHW)
+    torch.testing.assert_close(found, alone * kept_BHW.sum() / labelled_BHW.sum())
+    assert found < value(LOSSES['ohem_threshold'], logits_BCHW, labels_BHW)
+
+
 def test_without_hard_pixels_ohem_is_zero():
     _, labels_BHW = maps(CLASSES)
     sure_BCHW = 200. * F.one_hot(labels_BHW.clamp(max=CLASSES), CLASSES + 1)[..., :CLASSES].permute(0, 3, 1, 2)

@@ -7,7 +7,7 @@ from head_cases import CASES
 from mmseg.models.losses import __all__ as MMSEG_LOSSES
 from mmseg.registry import MODELS
 
-PAGE = (Path(__file__).parents[2] / 'docs/supported.md').read_text(encoding='utf-8')
+PAGE = (Path(__file__).parents[2] / 'docs/supported.md').read_text(encoding='utf-8').split('## Training loops')[0]
 ROWS = [re.findall(r'`(\w+)`', line.split('|')[1]) for line in PAGE.splitlines() if line.startswith('| `')]
 REFUSED = {name for line in PAGE.splitlines() if line.startswith('| `') and line.split('|')[2].startswith(' refused')
            for name in re.findall(r'`(\w+)`', line.split('|')[1])}

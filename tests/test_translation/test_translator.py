@@ -134,7 +134,7 @@ def test_settings_that_do_not_fit_are_refused(changes, message):
 def test_guidance_without_segmentor_and_unknown_settings_are_refused():
     with pytest.raises(ValueError, match='guidance needs a segmentor: set segmentor='):
         Translator(tiny_diffusion(), None, TranslationSettings(), {})
-    with pytest.raises(ValueError, match='translation has no n; it has level, steps, scheduler'):
+    with pytest.raises(ValueError, match='translation has no n; it has level, scheduler, steps'):
         build_settings(TranslationSettings, dict(n=500), 'translation')
 
 

@@ -42,7 +42,8 @@ def test_only_what_no_test_machine_has_is_left_out():
     assert len(skipped) < len(BLOCKS) / 2
 
 
-@pytest.mark.parametrize('page', [*PAGES, *sorted((ROOT / 'configs').glob('*/README.md'))],
+@pytest.mark.parametrize('page', [*PAGES, ROOT / 'CHANGELOG.md', ROOT / 'CONTRIBUTING.md',
+                                  *sorted((ROOT / 'configs').glob('*/README.md'))],
                          ids=lambda page: str(page.relative_to(ROOT)))
 def test_linked_files_exist(page):
     for target in _links(page.read_text(encoding='utf-8')):

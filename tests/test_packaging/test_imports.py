@@ -36,22 +36,17 @@ except TypeError as error:
 
 
 def _registered() -> list[tuple[str, str, str]]:
-    """Returns registry, class and file of each class of the package with a ``REGISTRY.register_module(...)`` above."""
+    """Returns registry, name and file of each class of the package with a ``REGISTRY.register_module(...)`` above."""
     found = []
     for path in sorted((ROOT / 'mmseg_cicld').rglob('*.py')):
         for part in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-            if isinstance(part, ast.ClassDef):
-                calls = (decorator for decorator in part.decorator_list if isinstance(decorator, ast.Call))
-                found += [(call.func.value.id, _name(call, part), path.name) for call in calls
-                          if isinstance(call.func, ast.Attribute) and call.func.attr == 'register_module']
+            for call in part.decorator_list if isinstance(part, ast.ClassDef) else ():
+                if isinstance(call, ast.Call) and getattr(call.func, 'attr', '') == 'register_module':
+                    given = {option.arg: ast.literal_eval(option.value) for option in call.keywords}
+                    names = given.get('name', part.name)
+                    found += [(call.func.value.id, name, path.name)
+                              for name in (names if isinstance(names, list) else [names])]
     return found
-
-
-def _name(call: ast.Call, part: ast.ClassDef) -> str:
-    """Returns the name that a class is registered under, the first of several."""
-    names = [ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg == 'name']
-    name = names[0] if names else part.name
-    return name if isinstance(name, str) else name[0]
 
 
 def test_importing_the_package_loads_neither_diffusers_nor_translation(tmp_path):

@@ -9,7 +9,7 @@ from mmseg_cicld.engine.acceleration import refuse_smaller_crops
 
 def _config(crop_size, preprocessor_size: tuple[int, int] | None) -> Config:
     preprocessor = dict(type='SegDataPreProcessor', size=preprocessor_size)
-    pipeline = [dict(type='LoadImageStrictly'), dict(type='RandomCrop', crop_size=crop_size), dict(type='PackUDAInputs')]
+    pipeline = [dict(type='LoadImageStrictly'), dict(type='RandomCrop', crop_size=crop_size)]
     return Config(dict(
         model=dict(type='ClassMixEMA', segmentor=dict(type='EncoderDecoder', data_preprocessor=preprocessor)),
         train_dataloader=dict(dataset=dict(source=dict(dataset=dict(pipeline=pipeline)), target=dict(pipeline=[])))))

@@ -1,5 +1,6 @@
 """Switches that make training faster and leave names and numbers as they are."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -49,3 +50,33 @@ def _compiled(module: nn.Module) -> list[nn.Module]:
     # A head that holds other heads calls those; its own forward pass only puts them together.
     inner = [child for child in module.modules() if isinstance(child, BaseDecodeHead) and child is not module]
     return [part for child in inner for part in _compiled(child)] or [module]
+
+def refuse_smaller_crops(cfg: Mapping[str, Any]) -> None:
+    """Refuses ``channels_last`` for crops that the preprocessor would pad: the process can end without a message.
+
+    Args:
+        cfg: The whole config of a training.
+
+    Raises:
+        ValueError: If a crop of the training pipelines is lower or narrower than the data preprocessor's size.
+    """
+    model = cfg.get('model') or {}
+    sizes = [part['data_preprocessor'].get('size') for part in (model, model.get('segmentor') or {})
+             if isinstance(part.get('data_preprocessor'), Mapping)]
+    for height, width in filter(None, sizes):
+        for crop in _crop_sizes(cfg.get('train_dataloader')):
+            if crop[0] < height or crop[1] < width:
+                raise ValueError(f'channels_last=True with crops of {crop[0]} x {crop[1]}, which the data_preprocessor '
+                                 f'pads to {height} x {width}, can end the process: set model.segmentor.'
+                                 f'data_preprocessor.size={crop}, or channels_last=False')
+
+
+def _crop_sizes(part: Any) -> Iterator[tuple[int, int]]:
+    if isinstance(part, Mapping):
+        if 'RandomCrop' in str(part.get('type')) and part.get('crop_size'):
+            size = part['crop_size']
+            yield (size, size) if isinstance(size, int) else tuple(size)
+        part = list(part.values())
+    if isinstance(part, (list, tuple)):
+        for inner in part:
+            yield from _crop_sizes(inner)

@@ -23,7 +23,7 @@ from ..datasets.label_audit import audit_train_datasets
 from ..mmengine_internals import (beginning, built_loops, end_workers, has_begun, is_training, randomness, set_begun,
                                   set_position)
 from ..uda.uda_wrapper import COUNTERS
-from .acceleration import compile_segmentors
+from .acceleration import compile_segmentors, refuse_smaller_crops
 from .checkpoint_fetching import fetch_checkpoint, safe_loading
 from .checkpoint_writing import restore_histories, write_checkpoint
 from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
@@ -130,8 +130,10 @@ class AdaptationRunner(Runner):
             return self._train_and_release()
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Builds the training loop, see mmengine; refuses one that counts epochs."""
+        """Builds the training loop, see mmengine; refuses one that counts epochs, and a switch that is not safe."""
         refuse_epoch_loop(loop)
+        if self.cfg.get('channels_last'):
+            refuse_smaller_crops(self.cfg)
         return super().build_train_loop(loop)
 
     def dump_config(self) -> None:

@@ -1,4 +1,4 @@
-"""ONNX files of every head that is adapted here: the labels of torch at five sizes, or a refusal that names the head."""
+"""ONNX files of every head adapted here: the labels of torch at five sizes, or a refusal that names the head."""
 import json
 import sys
 

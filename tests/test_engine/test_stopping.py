@@ -43,6 +43,12 @@ def straight(tmp_path_factory):
     return folder
 
 
+def own_group() -> None:
+    """Leaves the group of the tests, which may themselves run under nohup."""
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize('signum, workers, group', [
     (signal.SIGTERM, 0, False), (signal.SIGINT, 2, True), (signal.SIGTERM, 2, True), (signal.SIGHUP, 0, False),
     (signal.SIGUSR1, 2, True), (signal.SIGUSR2, 0, False), (signal.SIGXCPU, 0, False)])
@@ -50,7 +56,7 @@ def test_signal_finishes_the_iteration_and_saves(straight, tmp_path, capfd, sign
     """A signal to the process group (Ctrl-C, a cluster) reaches the workers of the data loader too."""
     options = {'custom_hooks.0.signal_at': 5, 'custom_hooks.0.signum': int(signum), 'custom_hooks.0.group': group}
     started = time.monotonic()
-    assert train_in_child(tmp_path, lambda: os.setpgid(0, 0), workers=workers, options=options) == 128 + signum
+    assert train_in_child(tmp_path, own_group, workers=workers, options=options) == 128 + signum
     assert time.monotonic() - started < 20
     assert (tmp_path / 'iter_5.pth').is_file() and len(records(tmp_path)) == 5
     said = [line for line in capfd.readouterr().out.splitlines() if 'stopped after iteration' in line]

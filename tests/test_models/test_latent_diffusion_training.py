@@ -31,7 +31,7 @@ def gradients(loss, **changes):
                 skips=0.0 if inputs[0].grad is None else float(inputs[0].grad.abs().sum()))
 
 
-@pytest.mark.parametrize('prediction', ['epsilon', 'v_prediction', 'sample'])  # the target of the last two is the latent's
+@pytest.mark.parametrize('prediction', ['epsilon', 'v_prediction', 'sample'])  # two targets hold the latent
 @pytest.mark.parametrize('condition', ['none', 'concat'])
 def test_noise_loss_reaches_the_denoiser_only(condition, prediction):
     scheduler = dict(type='DDIMScheduler', prediction_type=prediction)

@@ -126,7 +126,7 @@ def test_latent_places_take_the_label_of_their_middle():
     (dict(local_form='all'), "guidance.local_form is 'all'"), (dict(through='unet'), "guidance.through is 'unet'"),
     (dict(normalise='l2'), "guidance.normalise is 'l2'"), (dict(local_scale=-1), 'guidance.local_scale is -1'),
     (dict(global_scale=float('nan')), 'guidance.global_scale is nan'), (dict(clip=0), 'guidance.clip is 0'),
-    (dict(scale=1), 'guidance has no scale; it has local_scale, global_scale, order')])
+    (dict(scale=1), 'guidance has no scale; it has clip, global_scale, local_form, local_scale')])
 def test_unknown_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         build_settings(SemanticGuidance, settings, 'guidance')

@@ -85,7 +85,8 @@ def test_choices_are_no_contradictions(root, key, value):
 
 
 def test_kernel_heads_are_looked_into(root):
-    head = dict(type='IterativeDecodeHead', num_classes=3, kernel_generate_head=dict(type='FCNHead'))
+    head = dict(type='IterativeDecodeHead', num_stages=1, kernel_generate_head=dict(type='FCNHead'),
+                kernel_update_head=[dict(type='KernelUpdateHead')])
     with pytest.raises(ValueError, match='decode_head.kernel_generate_head.ignore_index=255'):
         check_num_classes(config(root, decode_head=head))
 

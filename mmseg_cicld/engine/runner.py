@@ -137,9 +137,20 @@ class AdaptationRunner(Runner):
         return super().build_train_loop(loop)
 
     def dump_config(self) -> None:
-        """Writes the config into ``work_dir``; that of a training not before it holds the folder, see :meth:`train`."""
-        if self._train_loop is None:
-            super().dump_config()
+        """Does nothing when the runner is built: a training that may not have the folder leaves its config alone.
+
+        :meth:`train`, :meth:`val` and :meth:`test` write it when they begin.
+        """
+
+    def val(self) -> dict:
+        """Validates, see mmengine."""
+        super().dump_config()
+        return super().val()
+
+    def test(self) -> dict:
+        """Tests, see mmengine."""
+        super().dump_config()
+        return super().test()
 
     def _train_and_release(self) -> nn.Module:
         try:

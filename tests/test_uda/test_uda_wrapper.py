@@ -178,6 +178,24 @@ def test_keeps_a_picture_of_the_step_when_asked(segmentor, batch):
     assert torch.equal(model.kept_step['source_image'], raw)
 
 
+@pytest.mark.parametrize('channels', [1, 4])
+def test_images_of_one_and_of_four_channels_train_and_are_shown(segmentor, batch, channels):
+    config, intensity = segmentor(), dict(type='IntensityAugmentation', jitter_probability=1.0)
+    config['backbone']['in_channels'] = channels
+    config['data_preprocessor'].update(mean=[120.] * channels, std=[60.] * channels, bgr_to_rgb=False)
+    masked = dict(type='MaskedConsistency', block=16, threshold=None, augment=intensity)
+    with pytest.raises(ValueError, match=f'8-bit RGB, but the images have {channels} channels.*IntensityAugmentation'):
+        build(config, [SOURCE, SELF_TRAINING])
+    model = build(config, [SOURCE, dict(SELF_TRAINING, augmentation=intensity), masked])
+    data = batch()
+    for domain in data.values():
+        domain['inputs'] = [image[:1].repeat(channels, 1, 1) for image in domain['inputs']]
+    model.keep_step = True
+    log = model.train_step(data, optimiser(model))
+    assert all(value.isfinite() for value in log.values())
+    assert model.kept_step['mixed_image'].shape == (2, 3, 64, 64)
+
+
 def test_teacher_can_be_evaluated(segmentor, batch):
     model = build(segmentor(), evaluate='teacher')
     model.train_step(batch(), optimiser(model, lr=0.1))

@@ -5,7 +5,7 @@ Shape suffixes: B images, C channels, h and w size of the latent, H and W size o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -28,7 +28,7 @@ from ..export_tracing import constant_draws
 from ..head_losses import pixel_losses
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
-from .latent_diffusion_settings import InferenceSettings, TrainingSettings, one_of
+from .latent_diffusion_settings import InferenceSettings, TrainingSettings, check_settings, one_of
 
 if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
     from diffusers import SchedulerMixin
@@ -107,7 +107,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         self.denoiser = Denoiser(denoiser, self.latent_channels, self.latent_channels, condition)
         self.scheduler = build_scheduler(scheduler or {})
         self.noising = Noising(self.scheduler)
-        _check(self.diffused, condition, mask_encoder, self.inference, self.training_settings)
+        check_settings(self.diffused, condition, mask_encoder, self.inference, self.training_settings)
         self._schedule_predictions()
         if self.diffused == 'label' and self.for_training:
             self.label_latent = LabelLatent(self.num_classes, self.latent_channels, self.ignore_index)
@@ -379,23 +379,3 @@ def _build_process(scheduler: SchedulerMixin, steps: int, start: int) -> Reverse
         return ReverseProcess(scheduler, steps, start)
     except (AssertionError, IndexError, ValueError) as error:
         raise ValueError(f'{problem} and the {type(scheduler).__name__} of decode_head.scheduler: {error}') from error
-
-
-def _check(diffused: str, condition: str, mask_encoder: Mapping | None, inference: InferenceSettings,
-           training: TrainingSettings) -> None:
-    if diffused == 'label' and condition != 'concat':
-        raise ValueError(f"diffused='label' starts from noise, so the denoiser has to see the image: set decode_head."
-                         f"condition='concat', got {condition!r}")
-    bypassed = inference.steps == 0 or training.prediction_steps == 0 or training.decoder_input == 'latent'
-    if diffused == 'label' and bypassed:
-        raise ValueError("diffused='label' without the denoiser leaves nothing to decode: set "
-                         "decode_head.inference.steps to at least 1 and decode_head.training.decoder_input='estimate'")
-    if mask_encoder is not None and condition != 'mask_attention':
-        raise ValueError(f"decode_head.mask_encoder is not used with condition={condition!r}: remove it, or set "
-                         "condition='mask_attention'")
-    if mask_encoder is None and condition == 'mask_attention':
-        raise ValueError("condition='mask_attention' needs a mask encoder: set decode_head.mask_encoder="
-                         "dict(type='ClassEmbeddingMaskEncoder') or ColourMaskEncoder")
-    if inference.condition == 'prediction' and condition != 'mask_attention':
-        raise ValueError(f"decode_head.inference.condition='prediction' makes a mask, which condition={condition!r} "
-                         "has no use for: set decode_head.condition='mask_attention'")

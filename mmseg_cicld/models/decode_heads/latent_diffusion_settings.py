@@ -1,4 +1,5 @@
 """How a latent diffusion head trains and predicts."""
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -81,3 +82,35 @@ def one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises a ``ValueError`` unless the value of ``decode_head.<key>`` is one of the allowed ones."""
     if value not in allowed:
         raise ValueError(f'decode_head.{key} is {value!r}, allowed are {allowed}')
+
+
+def check_settings(diffused: str, condition: str, mask_encoder: Mapping | None, inference: InferenceSettings,
+                   training: TrainingSettings) -> None:
+    """Refuses settings that contradict each other.
+
+    Args:
+        diffused: What noise is added to, ``'image'`` or ``'label'``.
+        condition: What else the denoiser sees.
+        mask_encoder: Config of the encoder of masks.
+        inference: Settings of predictions.
+        training: Settings of training.
+
+    Raises:
+        ValueError: If one cannot be with another.
+    """
+    if diffused == 'label' and condition != 'concat':
+        raise ValueError(f"diffused='label' starts from noise, so the denoiser has to see the image: set decode_head."
+                         f"condition='concat', got {condition!r}")
+    bypassed = inference.steps == 0 or training.prediction_steps == 0 or training.decoder_input == 'latent'
+    if diffused == 'label' and bypassed:
+        raise ValueError("diffused='label' without the denoiser leaves nothing to decode: set "
+                         "decode_head.inference.steps to at least 1 and decode_head.training.decoder_input='estimate'")
+    if mask_encoder is not None and condition != 'mask_attention':
+        raise ValueError(f"decode_head.mask_encoder is not used with condition={condition!r}: remove it, or set "
+                         "condition='mask_attention'")
+    if mask_encoder is None and condition == 'mask_attention':
+        raise ValueError("condition='mask_attention' needs a mask encoder: set decode_head.mask_encoder="
+                         "dict(type='ClassEmbeddingMaskEncoder') or ColourMaskEncoder")
+    if inference.condition == 'prediction' and condition != 'mask_attention':
+        raise ValueError(f"decode_head.inference.condition='prediction' makes a mask, which condition={condition!r} "
+                         "has no use for: set decode_head.condition='mask_attention'")

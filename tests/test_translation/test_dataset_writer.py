@@ -95,7 +95,7 @@ def test_jpegs_stay_jpegs_and_labels_in_them_are_not_filtered(tmp_path):
     path.with_suffix('.jpg').write_bytes(cv2.imencode('.jpg', np.zeros(SIZE, np.uint8))[1])
     config['source']['seg_map_suffix'] = '.jpg'
     config['quality_filter'] = dict(segmentor=write_segmentor(tmp_path / 'judge', order=(1, 2, 0)), pixel_confidence=0)
-    with pytest.raises(TranslationError, match='000.jpg, which its format would not keep exactly'):
+    with pytest.raises(TranslationError, match='000.jpg is a file whose decoding changes class ids'):
         translate_dataset(config, tmp_path / 'filtered', report=lambda line: None)
 
 

@@ -61,7 +61,7 @@ def test_report_is_made_once_and_again_for_other_questions(config, tmp_path):
     out, lines = tmp_path / 'out', []
     translate_dataset(config, out, report=lines.append)
     assert [line.split(':')[0] for line in lines] == ['translated', 'measured', 'report']
-    assert lines[1].startswith('measured: 3 of 3 images')
+    assert lines[1].startswith('measured: 3/3 images')
     report, image = out / 'translation/report.json', out / 'images/town/000.png'
     times = [path.stat().st_mtime_ns for path in (report, image)]
     translate_dataset(config, out, report=lines.append)

@@ -70,7 +70,7 @@ def kill_halfway(folder: Path, output: str) -> None:
 
 def test_killed_and_continued_is_as_if_never_stopped(folder, translate):
     printed = translate('whole')
-    assert 'translated: 24 of 24 images' in printed and 'translated dataset: whole' in printed
+    assert 'translated: 24/24 images' in printed and 'translated dataset: whole' in printed
     whole = contents(folder / 'whole')
     kill_halfway(folder, 'killed')
     stopped = contents(folder / 'killed')
@@ -81,7 +81,7 @@ def test_killed_and_continued_is_as_if_never_stopped(folder, translate):
     left = 24 - sum('records' in name and not name.endswith('.tmp') for name in stopped)
     printed = translate('killed')
     assert contents(folder / 'killed') == whole
-    assert int(printed.split('translated: ')[1].split()[0]) <= left + 2  # images of a batch go together
+    assert int(printed.split('translated: ')[1].split('/')[0]) <= left + 2  # images of a batch go together
     assert sum((folder / 'killed' / name).stat().st_mtime_ns == times[name] for name in images) >= 24 - left
 
 
@@ -92,7 +92,7 @@ def test_two_processes_give_what_one_gives(folder, translate):
         port = probe.getsockname()[1]
     done = python('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}', TOOL, 'translate.py',
                   '--output', 'two', '--launcher', 'pytorch', cwd=folder, env=ENVIRONMENT)
-    assert 'translated by process 0 of 2: 12 of 12' in done.stdout and 'by process 1 of 2: 12 of 12' in done.stdout
+    assert 'translated by process 0 of 2: 12/12' in done.stdout and 'by process 1 of 2: 12/12' in done.stdout
     one, two = contents(folder / 'one'), contents(folder / 'two')
     reports = [json.loads(files.pop('translation/report.json')) for files in (one, two)]
     for files in (one, two):
@@ -112,4 +112,4 @@ def test_errors_are_one_line_and_can_be_corrected(translate):
             (['--launcher', 'pytorch'], 'needs the environment variables')):
         message = translate('out', *options)
         assert message.startswith('error: ') and line in message and '\n' not in message
-    assert 'translated: 24 of 24 images' in translate('out')
+    assert 'translated: 24/24 images' in translate('out')

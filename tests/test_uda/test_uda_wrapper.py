@@ -178,6 +178,21 @@ def test_keeps_a_picture_of_the_step_when_asked(segmentor, batch):
     assert torch.equal(model.kept_step['source_image'], raw)
 
 
+def test_entropy_is_that_of_real_pixels(segmentor, batch):
+    model = build(segmentor(), [SOURCE, dict(type='EntropyMinimisation', weight=0.5)], teacher=None)
+    contexts = []
+    model.objectives[1].register_forward_pre_hook(lambda module, args: contexts.append(args[0]))
+    data = batch()
+    data['target']['inputs'][0] = data['target']['inputs'][0][:, :40]
+    model.train_step(data, optimiser(model, lr=0.0))
+    model.eval()  # no drop path: the same logits twice
+    loss = model.objectives[1](contexts[0])['loss']
+    p = contexts[0].predict_student('entropy', contexts[0].target.images_BCHW).softmax(dim=1)
+    entropy = -(p * p.log()).sum(dim=1) / math.log(19)
+    expected = torch.cat([entropy[0, :40].flatten(), entropy[1].flatten()]).mean()
+    torch.testing.assert_close(loss, 0.5 * expected)
+
+
 @pytest.mark.parametrize('channels', [1, 4])
 def test_images_of_one_and_of_four_channels_train_and_are_shown(segmentor, batch, channels):
     config, intensity = segmentor(), dict(type='IntensityAugmentation', jitter_probability=1.0)

@@ -1,4 +1,5 @@
 """Entropy minimisation on target predictions (MinEnt of ADVENT, Vu et al., CVPR 2019)."""
+import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -35,10 +36,10 @@ class EntropyMinimisation(Objective):
         """Computes the weighted entropy of the predictions on the target images."""
         logits_BCHW = context.predict_student(self.name, context.target.images_BCHW)
         entropy_BHW = context.student.label_rule.normalised_entropy(logits_BCHW)
-        if context.target.real_BHW is None:
-            return dict(loss=self.weight * entropy_BHW.mean())
-        # The mean is over the real pixels of all processes; DDP divides by the number of processes later.
-        count = context.target.real_BHW.sum(dtype=entropy_BHW.dtype)
+        # The mean is over the real pixels of all processes, of which some may have padded; DDP divides by their number.
+        padded = context.target.real_BHW is not None
+        real_BHW = context.target.real_BHW if padded else torch.ones_like(entropy_BHW, dtype=torch.bool)
+        count = real_BHW.sum()
         all_reduce(count)
-        share = get_world_size() / count.clamp(min=1)
-        return dict(loss=self.weight * share * (entropy_BHW * context.target.real_BHW).sum())
+        share = real_BHW.numel() * get_world_size() / count.clamp(min=1).to(entropy_BHW.dtype)
+        return dict(loss=self.weight * share * (entropy_BHW * real_BHW).mean())

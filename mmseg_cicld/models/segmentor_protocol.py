@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from mmseg.models.decode_heads import PointHead
+from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from .label_rule import LabelRule
 from .precision import full_precision
 
 METHODS = ('views', 'encode', 'losses')
+MMSEG_PREDICTIONS = (EncoderDecoder.encode_decode, CascadeEncoderDecoder.encode_decode)
 
 
 class View(NamedTuple):
@@ -58,7 +60,11 @@ class TrainingOutput(NamedTuple):
 
 
 class SegmentorProtocol(Protocol):
-    """What a segmentor implements to be trained in a way of its own; others are read as mmseg's ``EncoderDecoder``."""
+    """What a segmentor implements to be trained in a way of its own; others are read as mmseg's ``EncoderDecoder``.
+
+    Beside these methods it has what any mmseg segmentor has: ``decode_head`` (number of classes, rule from logits to
+    labels), ``data_preprocessor``, and ``encode_decode`` for predictions.
+    """
 
     def views(self, images_BCHW: Tensor, draws: Sequence[float]) -> tuple[View, ...]:
         """Says what the encoder will see of images, or of maps of their size.
@@ -138,7 +144,13 @@ class EncoderDecoderProtocol:
                                 self._segmentor.test_cfg)
 
     def predict_logits(self, images_BCHW: Tensor) -> Tensor:
-        """Returns logits [B, C, H, W] of whole images."""
+        """Returns logits [B, C, H, W] of whole images.
+
+        A segmentor that predicts in a way of its own does so here too, so that a teacher labels as it is evaluated.
+        """
+        if type(self._segmentor).encode_decode not in MMSEG_PREDICTIONS:
+            metas = prediction_metas(tuple(images_BCHW.shape[2:]), len(images_BCHW))
+            return self._segmentor.encode_decode(images_BCHW, metas)
         return self.decode([self.encode(View(images_BCHW))], tuple(images_BCHW.shape[2:]))
 
 
@@ -186,9 +198,15 @@ class TrainableSegmentor:
         return self.module.data_preprocessor.mean[None], self.module.data_preprocessor.std[None]
 
     def is_main_loss(self, name: str) -> bool:
-        """Tells whether a loss is the main head's, and not that of an auxiliary head or of a single scale (HRDA)."""
+        """Tells whether a loss is the main head's, and not that of an auxiliary head or of a single scale (HRDA).
+
+        A name without a dot, as a segmentor of one's own may give, is the main head's.
+        """
+        if '.' not in name:
+            return True
         stages = len(heads_of(self.module, 'decode_head'))
-        head, part = name.split('.')[:2]
+        head, _, rest = name.partition('.')
+        part = rest.partition('.')[0]
         return head == (f'decode_{stages - 1}' if stages > 1 else 'decode') and part not in ('hr', 'lr')
 
     @property
@@ -263,6 +281,9 @@ def check_segmentor(segmentor: nn.Module) -> None:
         ValueError: If a loss cannot weigh pixels, the data preprocessor does not normalise, or its padding and the
             heads disagree about the label to ignore.
     """
+    if not heads_of(segmentor, 'decode_head'):
+        raise TypeError(f'model.segmentor is a {type(segmentor).__name__} without decode_head, from which the number of '
+                        'classes and the rule from logits to labels are read: give it one')
     for key in ('decode_head', 'auxiliary_head'):
         for head in heads_of(segmentor, key):
             check_head(head, f'model.segmentor.{key}')
@@ -275,7 +296,7 @@ def check_segmentor(segmentor: nn.Module) -> None:
 
 
 def _check_cascade(segmentor: nn.Module) -> None:
-    heads, train_cfg = heads_of(segmentor, 'decode_head'), segmentor.train_cfg or {}
+    heads, train_cfg = heads_of(segmentor, 'decode_head'), getattr(segmentor, 'train_cfg', None) or {}
     if len(heads) > 1 and heads[-1].out_channels == 1:
         raise ValueError('the last head of model.segmentor has out_channels=1, which mmseg cannot evaluate in a cascade: '
                          'remove out_channels and threshold from it')

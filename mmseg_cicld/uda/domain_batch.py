@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
@@ -36,25 +37,29 @@ def domain_batch(data: dict[str, Any] | None, preprocessor: nn.Module) -> Domain
 
 
 def check_padding(batches: Sequence[dict[str, Any] | None], preprocessor: nn.Module) -> None:
-    """Refuses a batch whose images are all smaller than the size that the preprocessor pads them to.
+    """Refuses a first batch whose images have one size, smaller than that which the preprocessor pads them to.
 
     That is no data with small images here and there, but a crop size changed in one place: mmseg would pad without a
-    word and train on images several times as large.
+    word and train on images several times as large. All processes decide together.
 
     Args:
         batches: Raw batches of the domains.
         preprocessor: The data preprocessor of the segmentor.
 
     Raises:
-        ValueError: If source and target images are all smaller in height and width.
+        ValueError: If all images of all processes have the same size, smaller in height and width.
     """
     size = getattr(preprocessor, 'size', None)
-    sizes = [tuple(image.shape[-2:]) for batch in batches if batch is not None for image in batch['inputs']]
-    largest = tuple(max(sides) for sides in zip(*sizes))
-    if size is not None and largest and all(side < wanted for side, wanted in zip(largest, size)):
-        raise ValueError(f'the images of the batch are at most {largest[0]} x {largest[1]}, but model.segmentor.'
-                         f'data_preprocessor.size={tuple(size)} would pad all of them: set it to the crop size of the '
-                         f'training pipelines, {largest}')
+    sizes = torch.tensor([image.shape[-2:] for batch in batches if batch is not None for image in batch['inputs']])
+    if size is None or not len(sizes):
+        return
+    bounds = torch.cat([sizes.amax(dim=0), -sizes.amin(dim=0)]).to(preprocessor.device)
+    all_reduce(bounds, op='max')
+    height, width, *smallest = bounds.tolist()
+    if smallest == [-height, -width] and height < size[0] and width < size[1]:
+        raise ValueError(f'all images of the batch are {height} x {width}, but model.segmentor.data_preprocessor.size='
+                         f'{tuple(size)} would pad them: set it to the crop size of the training pipelines, '
+                         f'({height}, {width})')
 
 
 def _maps(samples: Sequence[SegDataSample], key: str, size: tuple[int, int]) -> Tensor | None:

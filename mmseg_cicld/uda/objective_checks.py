@@ -2,7 +2,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from ..models.segmentor_protocol import TrainableSegmentor
@@ -87,7 +87,11 @@ def check_optimiser(model: nn.Module, optim_wrapper: OptimWrapper) -> None:
 
     Raises:
         ValueError: If there are any.
+        TypeError: If there are several optimisers.
     """
+    if isinstance(optim_wrapper, OptimWrapperDict):
+        raise TypeError('optim_wrapper builds several optimisers, but student and objectives are updated by one: give '
+                        'one optimiser, with paramwise_cfg for rates that differ')
     known = {id(parameter) for group in optim_wrapper.param_groups for parameter in group['params']}
     lost = [name for name, parameter in model.named_parameters()
             if parameter.requires_grad and id(parameter) not in known]

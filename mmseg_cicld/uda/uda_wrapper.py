@@ -73,7 +73,7 @@ class UDAWrapper(BaseModel):
         self.streams = KeyedStreams(seed=0)
         self.keep_step = False
         self.kept_step: dict[str, Tensor] | None = None
-        self._optimiser_checked = False
+        self._begun = False
         self._check()
         for objective in self.objectives:
             objective.attach(self._trainable)
@@ -145,9 +145,10 @@ class UDAWrapper(BaseModel):
             NonFiniteLossError: If a loss or a gradient is NaN or infinite on any process; optimiser and teacher are
                 untouched by it on all of them.
         """
-        if not self._optimiser_checked:
+        if not self._begun:
             check_optimiser(self, optim_wrapper)
-            self._optimiser_checked = True
+            check_padding([data.get(domain) for domain in ('source', 'target')], self.data_preprocessor)
+            self._begun = True
         self._update_teacher()
         context = self._context(data)
         log: dict[str, Tensor] = {}
@@ -172,9 +173,7 @@ class UDAWrapper(BaseModel):
             self._count('teacher_updates')
 
     def _context(self, data: dict) -> StepContext:
-        raw = [data.get(domain) for domain in ('source', 'target')]
-        check_padding(raw, self.data_preprocessor)
-        source, target = (domain_batch(batch, self.data_preprocessor) for batch in raw)
+        source, target = (domain_batch(data.get(domain), self.data_preprocessor) for domain in ('source', 'target'))
         check_step(source, target, self.objectives)
         return StepContext(source, target, self._counts['iteration'], self.streams, self._trainable, self.teacher,
                            kept=needed_passes(self.objectives))

@@ -4,13 +4,15 @@ import copy
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.optim import OptimWrapper
 from mmengine.structures import PixelData
-from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from training_forward import train_forward
 
 from mmseg_cicld.models.crop_box import CropBox
+from mmseg_cicld.models.head_losses import head_losses
 from mmseg_cicld.models.segmentor_protocol import (TrainableSegmentor, TrainingOutput, View, ViewFeatures,
                                                    check_segmentor)
 
@@ -89,6 +91,7 @@ def test_heads_of_several_outputs_predict_in_training_mode_too(head):
 def test_main_losses_are_those_of_the_last_stage_and_of_no_single_scale():
     plain, cascade = TrainableSegmentor(build()), TrainableSegmentor(build('cascade'))
     assert plain.is_main_loss('decode.loss_ce') and not plain.is_main_loss('aux.loss_ce')
+    assert plain.is_main_loss('loss_ce')
     assert not plain.is_main_loss('decode.hr.loss_ce') and not plain.is_main_loss('decode.lr.loss_ce')
     assert cascade.is_main_loss('decode_1.loss_ce') and not cascade.is_main_loss('decode_0.loss_ce')
 
@@ -145,6 +148,74 @@ def test_a_segmentor_of_ones_own_is_trained_by_the_wrapper():
     entropy = dict(type='EntropyMinimisation')
     with pytest.raises(TypeError, match=r"\['entropy'\] predict with the student, but UpperHalfSegmentor has no method"):
         MODELS.build(dict(type='ClassMixEMA', segmentor=config, objectives=[dict(type='SourceSupervision'), entropy]))
+
+
+@MODELS.register_module()
+class BareSegmentor(BaseSegmentor):
+    """A segmentor that has nothing but mmseg's base class, the three methods, and a head."""
+
+    def __init__(self, head: dict | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.stem = torch.nn.Conv2d(3, 64, 3, stride=4, padding=1)
+        if head is not None:
+            self.decode_head = MODELS.build(head)
+
+    def views(self, images_BCHW, draws):
+        return (View(images_BCHW), )
+
+    def encode(self, view):
+        return ViewFeatures((self.stem(view.images_BCHW), ))
+
+    def losses(self, features, labels_BHW, weights_BHW, seeds):
+        own, logits = head_losses(self.decode_head, features[0].levels, labels_BHW, weights_BHW)
+        return TrainingOutput(own, logits)  # names without a dot
+
+    def encode_decode(self, inputs, batch_img_metas):
+        return self.decode_head.predict(self.extract_feat(inputs), batch_img_metas, None)
+
+    def extract_feat(self, inputs):
+        return (self.stem(inputs), )
+
+    def loss(self, inputs, data_samples):
+        raise AssertionError('its losses are asked for by the protocol')
+
+    predict = _forward = loss
+
+
+def test_a_segmentor_of_the_base_class_trains_with_every_signal():
+    objectives = [dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.1),
+                  dict(type='MaskedConsistency', block=16, threshold=None, weight=0.5)]
+    preprocessor = dict(type='SegDataPreProcessor', mean=[0.] * 3, std=[255.] * 3, size=(64, 64))
+    config = dict(type='BareSegmentor', head=dict(FCN, in_index=0), data_preprocessor=preprocessor)
+    model = MODELS.build(dict(type='UDAWrapper', segmentor=config, teacher=dict(momentum=0.9), objectives=objectives))
+    data = {}
+    for domain in ('source', 'target'):
+        samples = [SegDataSample(metainfo=dict(img_path=f'{domain}.png')) for _ in range(2)]
+        if domain == 'source':
+            for sample, label in zip(samples, labels()):
+                sample.gt_sem_seg = PixelData(data=label[None])
+        data[domain] = dict(inputs=list((50 * images() + 100).clamp(0, 255).byte()), data_samples=samples)
+    wrapper = OptimWrapper(torch.optim.SGD(model.student.parameters(), lr=0.1))
+    log = model.train().train_step(data, wrapper)
+    assert {'source.loss_ce', 'mix.loss_ce', 'masked.loss_ce'} <= set(log) and log['loss'].isfinite()
+
+
+def test_a_segmentor_without_a_head_is_refused():
+    preprocessor = dict(type='SegDataPreProcessor', mean=[0.] * 3, std=[255.] * 3, size=(64, 64))
+    with pytest.raises(TypeError, match='BareSegmentor without decode_head'):
+        check_segmentor(MODELS.build(dict(type='BareSegmentor', data_preprocessor=preprocessor)))
+
+
+def test_a_segmentor_that_predicts_in_a_way_of_its_own_labels_that_way():
+
+    class Mirrored(EncoderDecoder):
+
+        def encode_decode(self, inputs, batch_img_metas):
+            return super().encode_decode(inputs.flip(3), batch_img_metas).flip(3)
+
+    segmentor = build(type=Mirrored)
+    assert torch.equal(TrainableSegmentor(segmentor).predict(images()),
+                       segmentor.encode_decode(images(), [dict(img_shape=torch.Size((64, 64)))] * 2))
 
 
 def test_a_part_of_the_protocol_is_refused(monkeypatch):

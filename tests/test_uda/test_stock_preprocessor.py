@@ -40,8 +40,12 @@ def test_the_wrapper_takes_it(segmentor):
 def test_a_batch_that_would_be_padded_as_a_whole_is_refused(segmentor, batch):
     model = MODELS.build(dict(type='ClassMixEMA', segmentor=segmentor(), objectives=[dict(type='SourceSupervision')]))
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    with pytest.raises(ValueError, match=r'at most 32 x 32, but .*size=\(64, 64\) would pad .*crop size.*\(32, 32\)'):
+    with pytest.raises(ValueError, match=r'batch are 32 x 32, but .*size=\(64, 64\) would pad .*crop size.*\(32, 32\)'):
         model.train().train_step(batch(size=32), wrapper)
+    model.train_step(batch(), wrapper)
+    model.train_step(batch(size=32), wrapper)  # by chance, in the middle of a training
+    model = MODELS.build(dict(type='UDAWrapper', segmentor=segmentor(), objectives=[dict(type='SourceSupervision')]))
+    wrapper = OptimWrapper(torch.optim.SGD(model.train().parameters(), lr=0.1))
     mixed = batch(size=64)
     mixed['source'] = batch(size=32)['source']  # some small images are data, not a mistake
     model.train_step(mixed, wrapper)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
@@ -315,6 +315,13 @@ def test_a_parameter_that_the_optimiser_lacks_is_refused_before_the_first_iterat
     with pytest.raises(ValueError, match=r'10 parameters are trained.*objectives.1.discriminator.0.weight'):
         model.train_step(batch(), partly)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_several_optimisers_are_refused_in_one_line(segmentor, batch):
+    model = build(segmentor(), [SOURCE])
+    several = OptimWrapperDict(backbone=optimiser(model.student.backbone), head=optimiser(model.student.decode_head))
+    with pytest.raises(TypeError, match='several optimisers, but student and objectives are updated by one'):
+        model.train_step(batch(), several)
 
 
 def test_objectives_are_attached_once_and_start_from_the_initialised_student(segmentor):

@@ -34,7 +34,8 @@ class MaskedConsistency(Objective):
             processes, which share the work.
         augment: Augmentation before masking: True for colour jitter and blur in the published probabilities, False for
             none, or the config of another :class:`Augmentation`.
-        weight: Factor of the main head's loss. As published, the detail and context losses of HRDA keep theirs.
+        weight: Factor of the main head's losses, in a cascade those of the last stage. Auxiliary heads, earlier stages
+            and, as published, the detail and context losses of HRDA keep theirs.
         threshold: Probability above which a pixel counts as confident, None weighs all pseudo-labels 1.
         ignore_top: Rows at the top of the crop without pseudo-label loss.
         ignore_bottom: Rows at the bottom without it.
@@ -69,6 +70,9 @@ class MaskedConsistency(Objective):
 
     def attach(self, student: TrainableSegmentor) -> None:
         """Builds the teacher of its own, and checks that the augmentation is for the student's images."""
+        if self.images == 'both' and get_world_size() > 1 and getattr(student.module.data_preprocessor, 'size', None) is None:
+            raise ValueError(f"{self.name} has images='both', for which several processes exchange images of one size: set "
+                             'model.segmentor.data_preprocessor.size to the crop size of the training pipelines')
         if self._own_teacher is not None:
             self.teacher = EMATeacher(student.module, **self._own_teacher)
         if self.augmentation is not None:
@@ -96,6 +100,9 @@ class MaskedConsistency(Objective):
         pseudo = self._pseudo_labels(context)
         if self.images == 'target':
             return StudentBatch(target.images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW), 1.0
+        if source.images_BCHW.shape != target.images_BCHW.shape:
+            raise ValueError(f"images='both' of {self.name} joins source {tuple(source.images_BCHW.shape)} and target "
+                             f'{tuple(target.images_BCHW.shape)}: give both pipelines the same crop size')
         ones_BHW = torch.ones_like(pseudo.weights_BHW)
         both = [own_share_of_halves(*pair) for pair in (
             (source.images_BCHW, target.images_BCHW), (source.labels_BHW, pseudo.labels_BHW),

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from mmseg_cicld.datasets import check_num_classes
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida')
+BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida', 'several_domains')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py')) if 'cicld' not in path.stem]
 AUTOENCODERS = sorted((ROOT / 'configs').glob('cicld/cicld-pretraining_*.py'))
 DENOISERS = sorted((ROOT / 'configs').glob('cicld/cicld-denoiser_*.py'))

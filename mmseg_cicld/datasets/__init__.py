@@ -14,4 +14,5 @@ from .weighted_datasets import WeightedConcatDataset
 __all__ = ['ACDCDataset', 'AuditReport', 'DataFileError', 'DomainIoUMetric', 'DrawKey', 'FolderDataset', 'GTADataset',
            'LoadImageStrictly', 'LoadLabelStrictly', 'LoadPseudoLabelMargins', 'PackUDAInputs', 'RareClassSampling',
            'SYNTHIADataset', 'SubsetIoUMetric', 'TestServerFormat', 'UDADataset',
-           'UnlabelledDataset', 'WeightedConcatDataset', 'audit_dataset', 'audit_train_datasets', 'check_num_classes', 'dataset_classes']
+           'UnlabelledDataset', 'WeightedConcatDataset', 'audit_dataset',
+           'audit_train_datasets', 'check_num_classes', 'dataset_classes']

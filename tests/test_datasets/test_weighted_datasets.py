@@ -1,4 +1,5 @@
 """Several datasets as one source or target: shares, own classes, rare classes, scores of each."""
+import importlib.util
 import json
 
 import cv2
@@ -8,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, METRICS
-from shell_commands import ROOT, python
+from shell_commands import ROOT
 from tiny_datasets import CLASSES, folder_config, random_crops, random_label, write_folder, write_image
 
 from mmseg_cicld.datasets.class_statistics import count_files, label_files, write_statistics
@@ -107,15 +108,22 @@ def test_rare_classes_over_all_datasets(roots):
     assert (car >= 6).mean() == pytest.approx(share, abs=0.06)
 
 
-def test_rare_class_statistics_of_each_dataset(roots, tmp_path):
+def test_rare_class_statistics_of_each_dataset(roots, tmp_path, monkeypatch, capsys):
     init_default_scope('mmseg')
     config = Config(dict(train_dataloader=dict(dataset=dict(type='UDADataset', source=joined(roots)))))
     config.dump(tmp_path / 'joined.py')
-    done = python(ROOT / 'tools/dataset_converters/rare_class_stats.py', 'joined.py', '--nproc', '1', cwd=tmp_path)
-    assert done.stdout.count('statistics of') == 2
+    spec = importlib.util.spec_from_file_location('stats', ROOT / 'tools/dataset_converters/rare_class_stats.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr('sys.argv', ['stats', str(tmp_path / 'joined.py'), '--nproc', '1'])
+    tool.main()
+    assert capsys.readouterr().out.count('statistics of 6') == 1
     entries = json.loads((roots[1] / 'sample_class_stats.json').read_text())
     assert len(entries) == 3 and {key for entry in entries for key in entry} <= {'0', '1', 'file'}
     paired(roots, rare_class_sampling=dict(min_pixels=1, class_temp=0.1, min_crop_ratio=0))[DrawKey(0, 1)]
+    monkeypatch.setattr('sys.argv', ['stats', str(tmp_path / 'joined.py'), '--out', str(tmp_path)])
+    with pytest.raises(ValueError, match='leave --out out'):
+        tool.main()
 
 
 def test_audit_looks_into_each_dataset(roots, tmp_path):

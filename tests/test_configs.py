@@ -14,13 +14,14 @@ from mmseg.registry import MODELS
 from mmseg_cicld.datasets import check_num_classes
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida')
+BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida', 'several_domains')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py')) if 'cicld' not in path.stem]
 AUTOENCODERS = sorted((ROOT / 'configs').glob('cicld/cicld-pretraining_*.py'))
 DENOISERS = sorted((ROOT / 'configs').glob('cicld/cicld-denoiser_*.py'))
 PRETRAINING = AUTOENCODERS + DENOISERS
 CICLD = [path for path in sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-*k_*.py')) if path not in PRETRAINING]
-CONFIGS = BENCHMARKS + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
+SOURCE_FREE = sorted((ROOT / 'configs' / 'source_free').glob('*.py'))
+CONFIGS = BENCHMARKS + SOURCE_FREE + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))
                         if not path.stem.startswith('target-')]
 SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels

@@ -1,8 +1,9 @@
 """Training signals for unsupervised domain adaptation."""
 from .augmentation import Augmentation
 from .intensity_augmentation import IntensityAugmentation
-from .objectives import (ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation, LatentDomainAlignment,
-                         MaskedConsistency, Objective, OutputSpaceAdversarial, SourceSupervision)
+from .objectives import (ClassBalance, ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation,
+                         LatentDomainAlignment, MaskedConsistency, Objective, OutputSpaceAdversarial, SourceSupervision,
+                         TargetSelfTraining)
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
 from .uda_wrapper import UDAWrapper
@@ -10,6 +11,7 @@ from .uda_wrapper import UDAWrapper
 # The name by which configs know the wrapper.
 ClassMixEMA = UDAWrapper
 
-__all__ = ['Augmentation', 'ClassMixEMA', 'ClassMixSelfTraining', 'DegradationConsistency', 'EMATeacher',
+__all__ = ['Augmentation', 'ClassBalance', 'ClassMixEMA', 'ClassMixSelfTraining', 'DegradationConsistency', 'EMATeacher',
            'EntropyMinimisation', 'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency', 'Objective',
-           'OutputSpaceAdversarial', 'SourceSupervision', 'StrongAugmentation', 'UDAWrapper']
+           'OutputSpaceAdversarial', 'SourceSupervision', 'StrongAugmentation', 'TargetSelfTraining',
+           'UDAWrapper']

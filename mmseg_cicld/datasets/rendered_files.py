@@ -52,7 +52,8 @@ def list_frames(counts: Mapping[str, int]) -> list[Frame]:
     negative = {name: count for name, count in counts.items() if count < 0}
     if negative:
         raise ValueError(f'Numbers of images must not be negative: {negative}.')
-    return [Frame(*name.split('_'), index) for name, count in counts.items() for index in range(count)]
+    places = [(*name.split('_'), count) for name, count in counts.items()]
+    return [Frame(domain, split, index) for domain, split, count in places for index in range(count)]
 
 
 def check_seed(seed: int) -> None:

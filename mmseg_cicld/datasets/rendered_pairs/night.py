@@ -16,7 +16,6 @@ from ..street_set.sensor import expose
 from .night_lamps import add_glare, lamp_light
 from .pair import Pair, streams
 
-_DARK = 0.42
 _LIT: Mapping[str, tuple[RGB, ...]] = MappingProxyType({
     'glass': ((22, 24, 30), (30, 30, 36), (246, 206, 138), (20, 22, 28), (24, 26, 30), (214, 196, 164)),
     'shop': ((240, 214, 170), (40, 38, 40), (196, 206, 220)),
@@ -27,8 +26,7 @@ _LIT: Mapping[str, tuple[RGB, ...]] = MappingProxyType({
 
 def _night_palette(day: Mapping[str, tuple[RGB, ...]]) -> Mapping[str, tuple[RGB, ...]]:
     """Darkens paint, and a little more its red and green, as the eye of a camera does under a night sky."""
-    gains = (_DARK * 0.94, _DARK * 0.96, _DARK * 1.08)
-    dark = {material: tuple(tuple(round(gain * value) for gain, value in zip(gains, entry)) for entry in entries)
+    dark = {material: tuple((round(0.395 * red), round(0.4 * green), round(0.45 * blue)) for red, green, blue in entries)
             for material, entries in day.items()}
     return MappingProxyType(dark | dict(_LIT))
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..rendered_files import Frame, Manifest, check_seed, list_frames, render_missing, replace_file
+from .aerial import AERIAL_PAIR
 from .night import NIGHT_PAIR
 from .pair import Pair
 
-PAIRS = {pair.name: pair for pair in (NIGHT_PAIR,)}
+PAIRS = {pair.name: pair for pair in (NIGHT_PAIR, AERIAL_PAIR)}
 """All pairs by name."""
 
 MANIFEST = 'pair.json'

@@ -1,0 +1,107 @@
+"""What land consists of, seen from above: plain records without any colour.
+
+World coordinates are those of the street set: x to the right, y up, z forward, metres. ``unit`` is a thing's own number in
+[0, 1), from which its colour and small variations follow.
+"""
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Way:
+    """A road or track along one axis through the whole land; ``place`` on the other axis, ``paved`` or of soil."""
+
+    place: float
+    width: float
+    paved: bool
+    sidewalk: float
+
+
+@dataclass(frozen=True)
+class Block:
+    """Land between four ways: its kind, its limits (x0, x1, z0, z1) and the direction of the rows of its crops."""
+
+    kind: str
+    limits: tuple[float, float, float, float]
+    rows: float
+    unit: float
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A rectangle on the ground; ``kind`` is 'paving', 'soil' or 'pond' (an ellipse in it)."""
+
+    kind: str
+    x: float
+    z: float
+    half_x: float
+    half_z: float
+
+
+@dataclass(frozen=True)
+class House:
+    """A box with a flat or a pitched roof; ``yaw`` in radians."""
+
+    x: float
+    z: float
+    half_x: float
+    half_z: float
+    yaw: float
+    height: float
+    pitched: bool
+    unit: float
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A crown."""
+
+    x: float
+    z: float
+    radius: float
+    unit: float
+
+
+@dataclass(frozen=True)
+class Car:
+    """A car; ``yaw`` 0 points along z."""
+
+    x: float
+    z: float
+    yaw: float
+    unit: float
+
+
+@dataclass(frozen=True)
+class Clutter:
+    """A pool or container, which no class names."""
+
+    x: float
+    z: float
+    half_x: float
+    half_z: float
+    height: float
+    unit: float
+
+
+@dataclass(frozen=True)
+class Land:
+    """All of it; ``river`` is (offset, amplitude, wave length, half width) of a winding band along x, or None."""
+
+    columns: tuple[Way, ...]
+    rows: tuple[Way, ...]
+    blocks: tuple[tuple[Block, ...], ...]
+    river: tuple[float, float, float, float] | None
+    patches: list[Patch] = field(default_factory=list)
+    houses: list[House] = field(default_factory=list)
+    trees: list[Tree] = field(default_factory=list)
+    cars: list[Car] = field(default_factory=list)
+    clutter: list[Clutter] = field(default_factory=list)
+
+    def river_distance(self, x: np.ndarray | float, z: np.ndarray | float) -> np.ndarray | float:
+        """Distance in metres from the bank, negative in the water."""
+        if self.river is None:
+            return np.full(np.shape(x), np.inf)
+        offset, amplitude, length, half = self.river
+        return np.abs(z - offset - amplitude * np.sin(np.asarray(x) / length)) - half

@@ -52,8 +52,11 @@ def list_frames(counts: Mapping[str, int]) -> list[Frame]:
     negative = {name: count for name, count in counts.items() if count < 0}
     if negative:
         raise ValueError(f'Numbers of images must not be negative: {negative}.')
-    places = [(*name.split('_'), count) for name, count in counts.items()]
-    return [Frame(domain, split, index) for domain, split, count in places for index in range(count)]
+    frames = []
+    for name, count in counts.items():
+        domain, split = name.split('_')
+        frames += [Frame(domain, split, index) for index in range(count)]
+    return frames
 
 
 def check_seed(seed: int) -> None:

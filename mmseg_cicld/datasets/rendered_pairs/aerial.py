@@ -51,10 +51,14 @@ def render_land(land: Land, camera: Camera, light: Lighting, rng: np.random.Gene
     canvas = Canvas(camera)
     seen = _seen(land, camera)
     draw_land(canvas, seen, light, _shadow(seen, camera, light))
-    for things, draw in ((seen.cars, draw_car), (seen.clutter, draw_clutter), (seen.houses, draw_house),
-                         (seen.trees, draw_tree)):
-        for thing in things:
-            draw(canvas, light, thing)
+    for car in seen.cars:
+        draw_car(canvas, light, car)
+    for thing in seen.clutter:
+        draw_clutter(canvas, light, thing)
+    for house in seen.houses:
+        draw_house(canvas, light, house)
+    for tree in seen.trees:
+        draw_tree(canvas, light, tree)
     hazy = add_haze(canvas.color, canvas.depth, light)
     image = cv2.resize(hazy, (camera.width // OVERSAMPLING, camera.height // OVERSAMPLING), interpolation=cv2.INTER_AREA)
     return expose(image, light, rng), shrink_label(canvas.label)

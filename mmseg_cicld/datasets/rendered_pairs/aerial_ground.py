@@ -77,9 +77,10 @@ def _zones(camera: Camera, land: Land, block: np.ndarray, x: np.ndarray, z: np.n
             zones[away < 0.85 + 0.16 * wave] = Zone.WATER
         else:
             fill_ground(zones, camera, _corners(patch), _OF_PATCH[patch.kind])
-    distance = land.river_distance(x, z) + 0.9 * wave
-    zones[distance < 2.0] = Zone.LAWN
-    zones[distance < 0.0] = Zone.WATER
+    if land.river is not None:
+        distance = land.river.distance(x, z) + 0.9 * wave
+        zones[distance < 2.0] = Zone.LAWN
+        zones[distance < 0.0] = Zone.WATER
     _pave(zones, land.columns, x, z)
     _pave(zones, land.rows, z, x)
     for ways, across in ((land.columns, x), (land.rows, z)):

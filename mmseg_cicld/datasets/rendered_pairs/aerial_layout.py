@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from .aerial_looks import AerialLayout
-from .aerial_scene import Block, Car, Clutter, House, Land, Patch, Tree, Way
+from .aerial_scene import Block, Car, Clutter, House, Land, Patch, River, Tree, Way
 
 EXTENT = 130.0
 """Land reaches this far from the middle of the world."""
@@ -20,7 +20,7 @@ def sample_land(layout: AerialLayout, rng: np.random.Generator) -> Land:
                    for left, right in zip(columns[:-1], columns[1:]))
     river = None
     if rng.random() < layout.river:
-        river = tuple(float(rng.uniform(*span)) for span in ((-45, 45), (5, 16), (14, 30), (5, 11)))
+        river = River(*(float(rng.uniform(*span)) for span in ((-45, 45), (5, 16), (14, 30), (5, 11))))
     land = Land(columns, rows, blocks, river)
     for block in (block for column in blocks for block in column):
         _FILL[block.kind](land, block, layout, rng)
@@ -52,12 +52,12 @@ def _spot(block: Block, margin: float, rng: np.random.Generator) -> tuple[float,
 
 
 def _dry(land: Land, x: float, z: float, margin: float) -> bool:
-    return bool(land.river_distance(x, z) > margin)
+    return land.river is None or bool(land.river.distance(x, z) > margin)
 
 
 def _free(land: Land, x: float, z: float, margin: float) -> bool:
     """Whether a spot is dry and outside all houses and ponds."""
-    taken = [*land.houses, *(patch for patch in land.patches if patch.kind == 'pond')]
+    taken: list[House | Patch] = [*land.houses, *(patch for patch in land.patches if patch.kind == 'pond')]
     return _dry(land, x, z, margin) and not any(
         abs(x - other.x) < other.half_x + margin and abs(z - other.z) < other.half_z + margin for other in taken)
 

@@ -86,22 +86,29 @@ class Clutter:
 
 
 @dataclass(frozen=True)
+class River:
+    """A winding band of water along x: z of its middle is ``offset + amplitude * sin(x / length)``."""
+
+    offset: float
+    amplitude: float
+    length: float
+    half_width: float
+
+    def distance(self, x: np.ndarray | float, z: np.ndarray | float) -> np.ndarray | float:
+        """Distance from the bank along z in metres, negative in the water."""
+        return np.abs(z - self.offset - self.amplitude * np.sin(np.asarray(x) / self.length)) - self.half_width
+
+
+@dataclass(frozen=True)
 class Land:
-    """All of it; ``river`` is (offset, amplitude, wave length, half width) of a winding band along x, or None."""
+    """All of it."""
 
     columns: tuple[Way, ...]
     rows: tuple[Way, ...]
     blocks: tuple[tuple[Block, ...], ...]
-    river: tuple[float, float, float, float] | None
+    river: River | None
     patches: list[Patch] = field(default_factory=list)
     houses: list[House] = field(default_factory=list)
     trees: list[Tree] = field(default_factory=list)
     cars: list[Car] = field(default_factory=list)
     clutter: list[Clutter] = field(default_factory=list)
-
-    def river_distance(self, x: np.ndarray | float, z: np.ndarray | float) -> np.ndarray | float:
-        """Distance in metres from the bank, negative in the water."""
-        if self.river is None:
-            return np.full(np.shape(x), np.inf)
-        offset, amplitude, length, half = self.river
-        return np.abs(z - offset - amplitude * np.sin(np.asarray(x) / length)) - half

@@ -12,8 +12,9 @@ from ..rendered_files import Frame, Manifest, check_seed, list_frames, render_mi
 from .aerial import AERIAL_PAIR
 from .night import NIGHT_PAIR
 from .pair import Pair
+from .tabletop import TEXTURE_PAIR
 
-PAIRS = {pair.name: pair for pair in (NIGHT_PAIR, AERIAL_PAIR)}
+PAIRS = {pair.name: pair for pair in (NIGHT_PAIR, AERIAL_PAIR, TEXTURE_PAIR)}
 """All pairs by name."""
 
 MANIFEST = 'pair.json'

@@ -59,8 +59,10 @@ def list_frames(counts: Mapping[str, int]) -> list[Frame]:
     return frames
 
 
-def check_seed(seed: int) -> None:
-    """Refuses a negative seed with a ValueError."""
+def check_numbers(seed: int, nproc: int) -> None:
+    """Refuses a negative seed and fewer than one process with a ValueError."""
+    if nproc < 1:
+        raise ValueError(f'nproc = {nproc}: the number of processes must be at least 1.')
     if seed < 0:
         raise ValueError(f'seed = {seed}: the seed must not be negative.')
 
@@ -122,11 +124,9 @@ def render_missing(manifest: Manifest, frames: Sequence[Frame], paths: Paths, re
         Number of images that were rendered, 0 if the set was complete.
 
     Raises:
-        ValueError: If the folder holds a set with other parameters, or ``nproc`` is out of range.
+        ValueError: If the folder holds a set with other parameters.
     """
     begin, root, title = time.monotonic(), manifest.path.parent, manifest.title
-    if nproc < 1:
-        raise ValueError(f'nproc = {nproc}: the number of processes must be at least 1.')
     manifest.check()
     missing = [frame for frame in frames if not all(_is_whole(root / path) for path in paths(frame))]
     for folder in {(root / path).parent for frame in frames for path in paths(frame)} | {root}:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..rendered_files import Frame, Manifest, check_seed, list_frames, render_missing, replace_file
+from ..rendered_files import Frame, Manifest, check_numbers, list_frames, render_missing, replace_file
 from .aerial import AERIAL_PAIR
 from .night import NIGHT_PAIR
 from .pair import Pair
@@ -56,7 +56,7 @@ def render_pair(name: str, out_dir: str | Path, counts: PairCounts = PairCounts(
     """
     if name not in PAIRS:
         raise ValueError(f'Unknown pair {name!r}; there are {", ".join(PAIRS)}.')
-    check_seed(seed)
+    check_numbers(seed, nproc)
     frames, pair = list_frames(asdict(counts)), PAIRS[name]
     manifest = Manifest(Path(out_dir) / MANIFEST, 'rendered pair', _parameters(pair, counts, seed))
     manifest.check()

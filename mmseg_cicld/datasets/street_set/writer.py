@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..rendered_files import Frame, Manifest, check_seed, list_frames, render_missing
+from ..rendered_files import Frame, Manifest, check_numbers, list_frames, render_missing
 from .looks import LOOKS
 from .renderer import check_size, render_scene
 
@@ -50,7 +50,7 @@ def render_street_set(out_dir: str | Path, counts: StreetCounts = StreetCounts()
         ValueError: If the folder holds a set with other parameters, or an argument is out of range.
     """
     check_size(size)
-    check_seed(seed)
+    check_numbers(seed, nproc)
     frames = list_frames(asdict(counts))
     manifest = Manifest(Path(out_dir) / MANIFEST, 'street set', _parameters(counts, size, seed))
     return render_missing(manifest, frames, _paths, partial(_render_frame, size=size, seed=seed), nproc, report)

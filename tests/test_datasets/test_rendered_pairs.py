@@ -180,7 +180,7 @@ def _meadow(**things) -> Land:
 
 @pytest.mark.parametrize('ground_sample', [0.3, 0.6])
 def test_things_have_the_size_of_their_ground_sample(ground_sample):
-    land = _meadow(cars=[Car(0.0, 0.0, 0.7, 0.0)], houses=[House(20.0, 10.0, 6.0, 4.0, 0.3, 0.0, False, 0.4)])
+    land = _meadow(cars=[Car(0.0, 0.0, 0.7, 0.0)], houses=[House(9.0, 9.0, 6.0, 4.0, 0.3, 0.0, False, 0.4)])
     label = aerial.render_land(land, _above(ground_sample), _lights(aerial.LOOKS)[0], _rng())[1]
     pixel = ground_sample ** 2
     assert (label == AerialId.CAR).sum() * pixel == pytest.approx(1.84 * 4.3, rel=0.25)

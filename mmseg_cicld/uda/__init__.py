@@ -2,7 +2,8 @@
 from .augmentation import Augmentation
 from .intensity_augmentation import IntensityAugmentation
 from .objectives import (ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation, LatentDomainAlignment,
-                         MaskedConsistency, Objective, OutputSpaceAdversarial, SourceSupervision)
+                         MaskedConsistency, MaskedRepresentationModeling, Objective, OutputSpaceAdversarial,
+                         SourceSupervision)
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
 from .uda_wrapper import UDAWrapper
@@ -11,5 +12,6 @@ from .uda_wrapper import UDAWrapper
 ClassMixEMA = UDAWrapper
 
 __all__ = ['Augmentation', 'ClassMixEMA', 'ClassMixSelfTraining', 'DegradationConsistency', 'EMATeacher',
-           'EntropyMinimisation', 'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency', 'Objective',
-           'OutputSpaceAdversarial', 'SourceSupervision', 'StrongAugmentation', 'UDAWrapper']
+           'EntropyMinimisation', 'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency',
+           'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision',
+           'StrongAugmentation', 'UDAWrapper']

@@ -3,10 +3,12 @@ from .degradation import DegradationConsistency
 from .entropy_minimisation import EntropyMinimisation
 from .latent_alignment import LatentDomainAlignment
 from .masked_consistency import MaskedConsistency
+from .masked_representation import MaskedRepresentationModeling
 from .objective import Objective
 from .output_adversarial import OutputSpaceAdversarial
 from .self_training import ClassMixSelfTraining
 from .source import SourceSupervision
 
 __all__ = ['ClassMixSelfTraining', 'DegradationConsistency', 'EntropyMinimisation', 'LatentDomainAlignment',
-           'MaskedConsistency', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision']
+           'MaskedConsistency', 'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial',
+           'SourceSupervision']

@@ -71,6 +71,8 @@ def run(method: str) -> list[str]:
             objective.block = 16
         if objective.type == 'MaskedRepresentationModeling':
             objective.update(cell=16, width=16, heads=2)
+        if objective.type == 'BalancedLogits':
+            objective.update(min_pixels=200, warmup=3)
         if 'weights' in objective:  # plain SGD does not stand the published weight of the reconstruction
             objective.weights = (0.5, 0.1)
         if 'threshold' in objective:

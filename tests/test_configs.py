@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from mmseg_cicld.datasets import check_num_classes
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida', 'mrm')
+BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida', 'mrm', 'blda', 'masktwins')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py')) if 'cicld' not in path.stem]
 AUTOENCODERS = sorted((ROOT / 'configs').glob('cicld/cicld-pretraining_*.py'))
 DENOISERS = sorted((ROOT / 'configs').glob('cicld/cicld-denoiser_*.py'))
@@ -140,6 +140,8 @@ ADDITIONS = dict(
                                     weights='paper_deeplabv2' if network == 'dlv2' else 'paper'),
     mrm=lambda network, rows: dict(type='MaskedRepresentationModeling', threshold=0.968, **rows,
                                    **(dict(levels=[3]) if network == 'dlv2' else {})),
+    blda=lambda network, rows: dict(type='BalancedLogits', strength=0.1),
+    masktwins=lambda network, rows: dict(type='ComplementaryMasking', block=32 if rows else 64, threshold=0.968, **rows),
 )
 
 

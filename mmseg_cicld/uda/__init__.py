@@ -1,9 +1,9 @@
 """Training signals for unsupervised domain adaptation."""
 from .augmentation import Augmentation
 from .intensity_augmentation import IntensityAugmentation
-from .objectives import (BalancedLogits, ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation,
-                         LatentDomainAlignment, MaskedConsistency, MaskedRepresentationModeling, Objective,
-                         OutputSpaceAdversarial, SourceSupervision)
+from .objectives import (BalancedLogits, ClassMixSelfTraining, ComplementaryMasking, DegradationConsistency,
+                         EntropyMinimisation, LatentDomainAlignment, MaskedConsistency, MaskedRepresentationModeling,
+                         Objective, OutputSpaceAdversarial, SourceSupervision)
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
 from .uda_wrapper import UDAWrapper
@@ -11,7 +11,7 @@ from .uda_wrapper import UDAWrapper
 # The name by which configs know the wrapper.
 ClassMixEMA = UDAWrapper
 
-__all__ = ['Augmentation', 'BalancedLogits', 'ClassMixEMA', 'ClassMixSelfTraining', 'DegradationConsistency',
-           'EMATeacher', 'EntropyMinimisation', 'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency',
-           'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision', 'StrongAugmentation',
-           'UDAWrapper']
+__all__ = ['Augmentation', 'BalancedLogits', 'ClassMixEMA', 'ClassMixSelfTraining', 'ComplementaryMasking',
+           'DegradationConsistency', 'EMATeacher', 'EntropyMinimisation', 'IntensityAugmentation',
+           'LatentDomainAlignment', 'MaskedConsistency', 'MaskedRepresentationModeling', 'Objective',
+           'OutputSpaceAdversarial', 'SourceSupervision', 'StrongAugmentation', 'UDAWrapper']

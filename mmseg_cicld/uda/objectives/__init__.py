@@ -1,5 +1,6 @@
 """Training signals, a file a method."""
 from .balanced_logits import BalancedLogits
+from .complementary_masking import ComplementaryMasking
 from .degradation import DegradationConsistency
 from .entropy_minimisation import EntropyMinimisation
 from .latent_alignment import LatentDomainAlignment
@@ -10,6 +11,6 @@ from .output_adversarial import OutputSpaceAdversarial
 from .self_training import ClassMixSelfTraining
 from .source import SourceSupervision
 
-__all__ = ['BalancedLogits', 'ClassMixSelfTraining', 'DegradationConsistency', 'EntropyMinimisation',
-           'LatentDomainAlignment', 'MaskedConsistency', 'MaskedRepresentationModeling', 'Objective',
-           'OutputSpaceAdversarial', 'SourceSupervision']
+__all__ = ['BalancedLogits', 'ClassMixSelfTraining', 'ComplementaryMasking', 'DegradationConsistency',
+           'EntropyMinimisation', 'LatentDomainAlignment', 'MaskedConsistency', 'MaskedRepresentationModeling',
+           'Objective', 'OutputSpaceAdversarial', 'SourceSupervision']

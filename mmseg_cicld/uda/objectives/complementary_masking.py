@@ -2,8 +2,7 @@
 
 Shape suffixes: B images, C classes, H and W height and width.
 """
-from functools import partial
-
+import numpy as np
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -78,7 +77,7 @@ class ComplementaryMasking(Objective):
     @torch.no_grad()
     def _twins(self, context: StepContext) -> tuple[Tensor, Tensor]:
         """Returns the target images without the hidden blocks, and these alone."""
-        def uniform(name: str, *key: int, size: int | tuple[int, ...] | None = None):
+        def uniform(name: str, *key: int, size: int | tuple[int, ...] | None = None) -> np.ndarray | float:
             return context.uniform(f'{self.name}.{name}', *key, size=size)
 
         images_BCHW = context.target.images_BCHW

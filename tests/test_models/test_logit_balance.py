@@ -8,18 +8,20 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from mmseg_cicld.models.losses import GaussianMixtures, LogitBalance
+from mmseg_cicld.models.losses.gaussian_mixtures import Values
 
 CLASSES = 3
 
 
-def everything(values: torch.Tensor):
-    """All values are of the one group there is."""
-    return (lambda groups: groups.expand(*values.shape, -1)), (lambda sums: sums.sum((0, 1))[None])
+def everything(values: torch.Tensor) -> list[Values]:
+    """All values are of the one group there is; in two parts."""
+    return [Values(part, lambda groups, part=part: groups.expand(*part.shape, -1), lambda sums: sums.sum((0, 1))[None])
+            for part in values.split(len(values) // 2 + 1)]
 
 
 def one_group(values: torch.Tensor, **kwargs) -> GaussianMixtures:
-    mixtures = GaussianMixtures((1, ), **kwargs).double()
-    mixtures.fit(values, *everything(values), min_count=1)
+    mixtures = GaussianMixtures((1, ), **kwargs)
+    mixtures.fit(everything(values), min_count=1)
     return mixtures
 
 
@@ -55,7 +57,7 @@ def test_values_far_from_the_components_lose_none_of_them():
     values = two_peaks(200)
     mixtures = one_group(values)
     for _ in range(3):
-        mixtures.fit(values + 1e4, *everything(values), min_count=1)
+        mixtures.fit(everything(values + 1e4), min_count=1)
     assert all(torch.isfinite(buffer).all() for buffer in mixtures.buffers())
     assert float(mixtures.variances.min()) >= 1e-4
 
@@ -66,10 +68,10 @@ def test_moving_average_warms_up_and_forgets_what_was_long_not_seen():
     expected, since = float(values.mean()), 1  # the first step takes what it sees
     for step in range(1, 8):
         if step in (3, 4):  # too few values: nothing moves, and the step counts for nothing
-            mixtures.fit(values * 0 + 100, *everything(values), min_count=1e6)
+            mixtures.fit(everything(values * 0 + 100), min_count=1e6)
             continue
         share = momentum * min(int(mixtures.steps) / warmup, 1)
-        mixtures.fit(values + step, *everything(values), min_count=1)
+        mixtures.fit(everything(values + step), min_count=1)
         expected = share**since * expected + (1 - share**since) * float((values + step).mean())
         assert float(mixtures.means) == pytest.approx(expected)
     assert int(mixtures.steps) == 6
@@ -77,12 +79,12 @@ def test_moving_average_warms_up_and_forgets_what_was_long_not_seen():
 
 def test_a_group_that_is_seldom_seen_weighs_its_new_values_more():
     mixtures = GaussianMixtures((2, ), components=1, rounds=1, momentum=0.9, warmup=1)
-    values = torch.tensor([[0., 0.], [2., 2.]])  # group 0 in the first column, group 1 in the second
+    values = torch.tensor([[0., 0.], [2., 2.]], dtype=torch.float64)  # group 0 in the first column, group 1 in the second
 
     def fit(shift: float, second: bool) -> None:
-        member = torch.tensor([[1., float(second)]])
-        mixtures.fit(values + shift, lambda groups: groups.expand(2, -1, -1),
-                     lambda sums: (sums * member[..., None]).sum(0), min_count=1)
+        member = torch.tensor([[1., float(second)]], dtype=torch.float64)
+        mixtures.fit([Values(values + shift, lambda groups: groups.expand(2, -1, -1),
+                             lambda sums: (sums * member[..., None]).sum(0))], min_count=1)
 
     fit(0., True)
     fit(10., False)
@@ -101,7 +103,7 @@ def test_density_is_that_of_scipy():
 
 
 def observed(sets: int = 1, **kwargs) -> tuple[LogitBalance, torch.Tensor, torch.Tensor]:
-    balance = LogitBalance(CLASSES, sets=sets, min_pixels=20, **kwargs).double()
+    balance = LogitBalance(CLASSES, sets=sets, min_pixels=20, **kwargs)
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(-1, CLASSES, (900, ), generator=generator)
     logits = torch.randn(900, CLASSES, generator=generator, dtype=torch.float64)

@@ -6,9 +6,10 @@ S sets, T points of a table.
 import torch
 from torch import Tensor, nn
 
-from .gaussian_mixtures import GaussianMixtures
+from .gaussian_mixtures import GaussianMixtures, Values
 
 POINTS = 1000
+TOGETHER = 8192  # pixels that are fitted at once, which bounds the memory
 
 
 class LogitBalance(nn.Module):
@@ -39,26 +40,28 @@ class LogitBalance(nn.Module):
 
         Args:
             number: Of the set.
-            logits_PC: Logits of some pixels, float32 or float64.
+            logits_PC: Logits of some pixels.
             labels_P: int64; those that are no class are left out.
             pixels_each: Pixels that each of these stands for.
             anchors: Whether the anchors move too.
         """
-        known_P = (labels_P >= 0) & (labels_P < self.classes)
-        classes_P = labels_P.where(known_P, 0)
-        own_PC = torch.zeros_like(logits_PC).scatter_(1, classes_P[:, None], known_P[:, None].to(logits_PC.dtype))
-        least = self.min_pixels / pixels_each
-
-        def sum_pairs(values_PCK: Tensor) -> Tensor:
-            return (own_PC.T @ values_PCK.flatten(1)).unflatten(1, (self.classes, -1))
-
-        def sum_anchors(values_PCK: Tensor) -> Tensor:
-            of_own = (values_PCK * own_PC[..., None]).sum((0, 1))
-            return torch.stack([of_own, (values_PCK * known_P[:, None, None]).sum((0, 1)) - of_own])
-
-        self.pairs[number].fit(logits_PC, lambda groups: groups[classes_P], sum_pairs, least)
+        parts = [self._parts(logits, labels) for logits, labels in
+                 zip(logits_PC.split(TOGETHER), labels_P.split(TOGETHER), strict=True)]
+        self.pairs[number].fit([pairs for pairs, _ in parts], self.min_pixels / pixels_each)
         if anchors:
-            self.anchors.fit(logits_PC, lambda groups: groups[(own_PC == 0).long()], sum_anchors, least)
+            self.anchors.fit([anchor for _, anchor in parts], self.min_pixels / pixels_each)
+
+    def _parts(self, logits_PC: Tensor, labels_P: Tensor) -> tuple[Values, Values]:
+        """Returns logits for the pairs and for the anchors."""
+        known_P = (labels_P >= 0) & (labels_P < self.classes)
+        classes_P, logits_PC = labels_P.where(known_P, 0), logits_PC.double()
+        own_PC = torch.zeros_like(logits_PC).scatter_(1, classes_P[:, None], known_P[:, None].to(logits_PC.dtype))
+        others_PC = known_P[:, None].to(own_PC.dtype) - own_PC
+        both_2N = torch.stack([own_PC.flatten(), others_PC.flatten()])
+        pairs = Values(logits_PC, lambda of_pairs: of_pairs[classes_P],
+                       lambda values_PCK: (own_PC.T @ values_PCK.flatten(1)).unflatten(1, (self.classes, -1)))
+        return pairs, Values(logits_PC, lambda of_anchors: of_anchors[(own_PC == 0).long()],
+                             lambda values_PCK: both_2N @ values_PCK.flatten(0, 1))
 
     @torch.no_grad()
     def shift(self, sets_BHW: Tensor, logits_BCHW: Tensor, labels_BHW: Tensor) -> Tensor:
@@ -71,7 +74,8 @@ class LogitBalance(nn.Module):
             logits_BCHW: float32 or float64.
             labels_BHW: int64.
         """
-        low_SCC, step_SCC, table_SCCT, fitted_SCC = self._tables()
+        *tables, fitted_SCC = self._tables()
+        low_SCC, step_SCC, table_SCCT = (table.to(logits_BCHW.dtype) for table in tables)
         known_BHW = (labels_BHW >= 0) & (labels_BHW < self.classes)
         rows_BHW = sets_BHW * self.classes + labels_BHW.where(known_BHW, 0)
         shifts = []

@@ -4,7 +4,8 @@ import os
 import signal
 
 import pytest
-from toy_training import DEGRADED, STACKED, TWO_SCALES, ToyPairs, assert_same_run, records, toy_config, train, train_in_child
+from toy_training import (DEGRADED, STACKED, TWO_SCALES, ToyPairs, assert_same_run, records, toy_config, train,
+                          train_in_child)
 
 from mmseg_cicld.datasets import DrawKey
 from mmseg_cicld.engine import AdaptationRunner, CheckpointError, KeyedInfiniteSampler

@@ -71,7 +71,8 @@ class ComplementaryMasking(Objective):
             output = context.train_student(name, images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW)
             losses.update({f'{twin}.{key}': value / 2 if 'loss' in key else value for key, value in output.losses.items()})
             logits.append(full_precision(output.logits_BCHW))
-        losses['loss_consistency'] = self.consistency * _mean_squared_difference(*logits, context.target.real_BHW)
+        difference = _mean_squared_difference(logits[0], logits[1], context.target.real_BHW)
+        losses['loss_consistency'] = self.consistency * difference
         return losses
 
     @torch.no_grad()

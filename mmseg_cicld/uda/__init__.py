@@ -1,8 +1,9 @@
 """Training signals for unsupervised domain adaptation."""
 from .augmentation import Augmentation
 from .intensity_augmentation import IntensityAugmentation
-from .objectives import (ClassBalance, ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation,
-                         LatentDomainAlignment, MaskedConsistency, Objective, OutputSpaceAdversarial, SourceSupervision,
+from .objectives import (BalancedLogits, ClassBalance, ClassMixSelfTraining, ComplementaryMasking,
+                         DegradationConsistency, EntropyMinimisation, LatentDomainAlignment, MaskedConsistency,
+                         MaskedRepresentationModeling, Objective, OutputSpaceAdversarial, SourceSupervision,
                          TargetSelfTraining)
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
@@ -11,7 +12,8 @@ from .uda_wrapper import UDAWrapper
 # The name by which configs know the wrapper.
 ClassMixEMA = UDAWrapper
 
-__all__ = ['Augmentation', 'ClassBalance', 'ClassMixEMA', 'ClassMixSelfTraining', 'DegradationConsistency', 'EMATeacher',
-           'EntropyMinimisation', 'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency', 'Objective',
-           'OutputSpaceAdversarial', 'SourceSupervision', 'StrongAugmentation', 'TargetSelfTraining',
+__all__ = ['Augmentation', 'BalancedLogits', 'ClassBalance', 'ClassMixEMA', 'ClassMixSelfTraining',
+           'ComplementaryMasking', 'DegradationConsistency', 'EMATeacher', 'EntropyMinimisation',
+           'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency', 'MaskedRepresentationModeling',
+           'Objective', 'OutputSpaceAdversarial', 'SourceSupervision', 'StrongAugmentation', 'TargetSelfTraining',
            'UDAWrapper']

@@ -2,8 +2,9 @@
 
 Shape suffixes: B images, C channels, H and W height and width.
 """
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,10 @@ class StudentPass(NamedTuple):
     latent_BChw: Tensor
 
 
+# From the step, the batch of the forward and its logits to corrected logits.
+Correction = Callable[['StepContext', StudentBatch, Tensor], Tensor]
+
+
 class StepContext:
     """The state of one step, shared by all objectives; costly parts are computed on first use and kept.
 
@@ -68,14 +73,16 @@ class StepContext:
         student: The segmentor that is trained.
         teacher: Its EMA, None without one.
         kept: Names of the objectives whose training forward a later one uses again.
+        corrections: What maps the logits of a training forward to those that its losses see, by the objective's name.
     """
 
     def __init__(self, source: DomainBatch, target: DomainBatch | None, iteration: int, streams: KeyedStreams,
-                 student: TrainableSegmentor, teacher: EMATeacher | None, kept: Collection[str] = ()) -> None:
+                 student: TrainableSegmentor, teacher: EMATeacher | None, kept: Collection[str] = (),
+                 corrections: Mapping[str, Correction] | None = None) -> None:
         self.source, self.target = source, target
         self.iteration = iteration
         self.student, self.teacher = student, teacher
-        self._kept = kept
+        self._kept, self._corrections = kept, corrections or {}
         self._passes: dict[str, StudentPass] = {}
         self._streams = streams
         self._teacher_logits: Tensor | None = None
@@ -122,7 +129,9 @@ class StepContext:
             batch: What they come from, and what they are to become.
         """
         seeds = self.sample_seeds(name, len(batch.images_BCHW))
-        output = self.student.losses(features, batch.labels_BHW, batch.weights_BHW, seeds)
+        correction = self._corrections.get(name)
+        adjust = None if correction is None else partial(correction, self, batch)
+        output = self.student.losses(features, batch.labels_BHW, batch.weights_BHW, seeds, adjust)
         if name in self._kept:
             self._passes[name] = StudentPass(batch, output.logits_BCHW.detach(), features[0].levels[-1].detach())
         return output

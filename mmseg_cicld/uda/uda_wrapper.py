@@ -18,7 +18,7 @@ from ..random_streams import KeyedStreams
 from ..scaled_steps import update_parameters
 from .domain_batch import check_padding, domain_batch
 from .frozen_parts import freeze_all_but, frozen_modules
-from .objective_checks import check_objectives, check_optimiser, check_step, needed_passes
+from .objective_checks import check_objectives, check_optimiser, check_step, corrections, needed_passes
 from .step_context import StepContext
 from .stock_preprocessor import with_preprocessor
 from .teacher import EMATeacher
@@ -177,7 +177,7 @@ class UDAWrapper(BaseModel):
         source, target = (domain_batch(data.get(domain), self.data_preprocessor) for domain in ('source', 'target'))
         check_step(source, target, self.objectives)
         return StepContext(source, target, self._counts['iteration'], self.streams, self._trainable, self.teacher,
-                           kept=needed_passes(self.objectives))
+                           kept=needed_passes(self.objectives), corrections=corrections(self.objectives))
 
     def _run_pass(self, context: StepContext, index: int, part: int, last: bool, optim_wrapper: OptimWrapper,
                   ddp: nn.Module | None) -> dict[str, Tensor]:

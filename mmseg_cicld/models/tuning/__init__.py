@@ -1,0 +1,5 @@
+"""Tuning of backbones: which of their parameters learn, and what learns beside them."""
+from .frozen import FrozenTuning, LastBlocksTuning
+from .lora import LoRATuning
+
+__all__ = ['FrozenTuning', 'LastBlocksTuning', 'LoRATuning']

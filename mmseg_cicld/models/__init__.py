@@ -4,7 +4,7 @@ Whoever builds on diffusers imports it in the function that does: it takes as lo
 networks do without it.
 """
 from .autoencoder import AutoencoderPretraining
-from .backbones import AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer
+from .backbones import AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer, TransformersBackbone
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation,
                         MixedDegradation, NoiseDegradation)
@@ -18,5 +18,5 @@ __all__ = [
     'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'EfficientNetLite',
     'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
     'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter',
-    'VerifiedPretrained'
+    'TransformersBackbone', 'VerifiedPretrained'
 ]

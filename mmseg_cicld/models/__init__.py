@@ -4,7 +4,8 @@ Whoever builds on diffusers imports it in the function that does: it takes as lo
 networks do without it.
 """
 from .autoencoder import AutoencoderPretraining
-from .backbones import AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer, TunedBackbone
+from .backbones import (AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer, TransformersBackbone,
+                        TunedBackbone)
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation,
                         MixedDegradation, NoiseDegradation)
@@ -19,5 +20,6 @@ __all__ = [
     'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'EfficientNetLite',
     'FrozenTuning', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LastBlocksTuning',
     'LatentDiffusionHead', 'LoRATuning', 'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation',
-    'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'TunedBackbone', 'VerifiedPretrained'
+    'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'TransformersBackbone', 'TunedBackbone',
+    'VerifiedPretrained'
 ]

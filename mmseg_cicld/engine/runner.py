@@ -35,6 +35,7 @@ from .optimizer_state import load_optimizer_state, optimizer_state
 from .resumed_config import check_config, config_text
 from .resuming import check_parts, check_run, check_weights, newest_valid_checkpoint, some
 from .run_checks import check_run_config
+from .tunings import start_tunings, without_frozen
 
 AUTO = 'auto'
 
@@ -163,7 +164,7 @@ class AdaptationRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
         """Builds the optimiser wrapper, see mmengine; refuses a constructor that knows bare segmentors only."""
         refuse_stock_layer_decay(optim_wrapper)
-        return super().build_optim_wrapper(optim_wrapper)
+        return without_frozen(super().build_optim_wrapper(optim_wrapper), self._bare_model)
 
     def _audit_data(self) -> None:
         problem: list[ValueError | None] = [None]
@@ -179,7 +180,15 @@ class AdaptationRunner(Runner):
             raise problem[0]
 
     def load_or_resume(self) -> None:
-        """Loads ``load_from``, or resumes from it or from the newest valid checkpoint of ``work_dir``."""
+        """Loads ``load_from``, or resumes from it or from the newest valid checkpoint of ``work_dir``.
+
+        What starts from the weights (SoMA's decomposition) is started then, unless a checkpoint brought it.
+        """
+        self._load_or_resume()
+        if is_training(self):
+            start_tunings(self._bare_model)
+
+    def _load_or_resume(self) -> None:
         resume, load_from = beginning(self)
         if has_begun(self) or not resume or (load_from is not None and resume != AUTO):
             super().load_or_resume()

@@ -89,18 +89,26 @@ class TunedBackbone(BaseModule):
         for layer in changed_layers(self.backbone):
             layer.low_rank.start_as_copy()
 
-    def merge(self) -> nn.Module | None:
+    def merge(self) -> nn.Module:
         """Brings what was learnt into the weights of the backbone.
 
         Returns:
-            The backbone, which in evaluation computes bitwise what this one computed; None if it cannot.
+            The backbone, which in evaluation computes bitwise what this one computed.
+
+        Raises:
+            ValueError: If the tuning is not of that kind.
         """
-        return self.backbone if self.tuning.merge(self.backbone) else None
+        if not self.tuning.mergeable:
+            raise ValueError(f'{type(self.tuning).__name__} changes what is between the blocks, which no weights of the '
+                             'backbone do: keep the TunedBackbone')
+        self.tuning.merge(self.backbone)
+        return self.backbone
 
 
 def _resting(backbone: nn.Module) -> Iterator[nn.Module]:
     """Lists modules to keep in evaluation mode: outside of blocks and in blocks that do not learn, all without a learning
-    parameter; in blocks that learn, batch norms that do not.
+    parameter; in blocks that learn, batch norms that do not. Blocks themselves are left out: transformers recomputes the
+    activations of those that are in training mode.
     """
     changed = {id(layer) for layer in changed_layers(backbone)}
 
@@ -108,9 +116,11 @@ def _resting(backbone: nn.Module) -> Iterator[nn.Module]:
         return any(parameter.requires_grad for parameter in module.parameters()) or any(
             id(part) in changed for part in module.modules())
 
-    in_learning_blocks = {id(part) for block in _known_blocks(backbone) if learns(block) for part in block.modules()}
+    blocks = _known_blocks(backbone)
+    in_learning_blocks = {id(part) for block in blocks if learns(block) for part in block.modules()}
     for module in backbone.modules():
-        if not learns(module) and (id(module) not in in_learning_blocks or isinstance(module, _BatchNorm)):
+        if not (learns(module) or id(module) in map(id, blocks)) and (
+                id(module) not in in_learning_blocks or isinstance(module, _BatchNorm)):
             yield module
 
 

@@ -12,14 +12,15 @@ from .blocks import blocks_of
 class FrozenTuning:
     """Leaves every parameter as it is: necks and heads learn alone."""
 
+    mergeable = True
+
     def attach(self, backbone: nn.Module) -> nn.Module:
         """See :class:`Tuning`."""
         backbone.requires_grad_(False)
         return nn.Module()
 
-    def merge(self, backbone: nn.Module) -> bool:
+    def merge(self, backbone: nn.Module) -> None:
         """See :class:`Tuning`; there is nothing to merge."""
-        return True
 
 
 @MODELS.register_module()
@@ -35,6 +36,7 @@ class LastBlocksTuning:
     """
 
     blocks: int
+    mergeable = True
 
     def attach(self, backbone: nn.Module) -> nn.Module:
         """See :class:`Tuning`."""
@@ -49,6 +51,5 @@ class LastBlocksTuning:
                 parameter.requires_grad_(False)
         return nn.Module()
 
-    def merge(self, backbone: nn.Module) -> bool:
+    def merge(self, backbone: nn.Module) -> None:
         """See :class:`Tuning`; what learns is the backbone's own."""
-        return True

@@ -38,6 +38,7 @@ class LoRATuning:
     targets: Sequence[str] | None = None
     first_block: int = 0
     initialisation: str = 'kaiming'
+    mergeable = True
 
     def __post_init__(self) -> None:
         if self.initialisation not in STARTS:
@@ -53,10 +54,9 @@ class LoRATuning:
             _put(changes, name, add_low_rank(layer, self.rank, self.alpha / self.rank, smallest))
         return changes
 
-    def merge(self, backbone: nn.Module) -> bool:
+    def merge(self, backbone: nn.Module) -> None:
         """See :class:`Tuning`."""
         merge_low_rank(backbone)
-        return True
 
     def _chosen(self, backbone: nn.Module) -> dict[str, nn.Module]:
         count, blocks = len(blocks_of(backbone)), block_of_each_module(backbone)

@@ -20,9 +20,9 @@ class Tuning(Protocol):
             ValueError: If the backbone cannot be tuned so.
         """
 
-    def merge(self, backbone: nn.Module) -> bool:
-        """Brings what was learnt into the parameters of the backbone.
+    @property
+    def mergeable(self) -> bool:
+        """Whether :meth:`merge` leaves a backbone that computes by itself what it computed with what learns beside it."""
 
-        Returns:
-            Whether the backbone now computes by itself what it computed with what learns beside it.
-        """
+    def merge(self, backbone: nn.Module) -> None:
+        """Brings what was learnt into the parameters of the backbone; to be called if :attr:`mergeable`."""

@@ -12,14 +12,14 @@ from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEn
 from .losses import DegradationConsistencyLoss, DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
 from .necks import InterCoderNeck, SegFormerAdapter
 from .segmentors import HRDAEncoderDecoder
-from .tuning import FrozenTuning, LastBlocksTuning, LoRATuning
+from .tuning import FrozenTuning, LastBlocksTuning, LearnableTokens, LoRATuning
 from .verified_pretrained import VerifiedPretrained
 
 __all__ = [
     'AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder',
     'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'EfficientNetLite',
     'FrozenTuning', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LastBlocksTuning',
-    'LatentDiffusionHead', 'LoRATuning', 'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation',
-    'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'TransformersBackbone', 'TunedBackbone',
-    'VerifiedPretrained'
+    'LatentDiffusionHead', 'LearnableTokens', 'LoRATuning', 'MaskDegradation', 'MaximumMeanDiscrepancy',
+    'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'TransformersBackbone',
+    'TunedBackbone', 'VerifiedPretrained'
 ]

@@ -25,6 +25,7 @@ SOMA = dict(LORA, initialisation='smallest_singular')
 
 def built(name: str, tuning: dict | None, seed: int = 0) -> nn.Module:
     """Builds a network, tuned or not, whose own weights are the same for a seed and no neutral 0 or 1."""
+    torch.manual_seed(seed)
     backbone = copy.deepcopy(BACKBONES[name])
     network = MODELS.build(backbone if tuning is None else dict(type='TunedBackbone', backbone=backbone, tuning=tuning))
     network.init_weights()

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmseg.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from .blocks import block_of_each_module, blocks_of
 from .low_rank import add_low_rank, low_rank_layers, merge_low_rank
@@ -48,9 +48,10 @@ class LoRATuning:
 
     def attach(self, backbone: nn.Module) -> nn.Module:
         """See :class:`Tuning`; returns the changes under the names of their layers."""
-        backbone.requires_grad_(False)
         smallest, changes = self.initialisation == 'smallest_singular', nn.Module()
-        for name, layer in self._chosen(backbone).items():
+        chosen = self._chosen(backbone)
+        backbone.requires_grad_(False)
+        for name, layer in chosen.items():
             _put(changes, name, add_low_rank(layer, self.rank, self.alpha / self.rank, smallest))
         return changes
 
@@ -63,24 +64,24 @@ class LoRATuning:
         if not 0 <= self.first_block < count:
             raise ValueError(f'backbone.tuning.first_block is {self.first_block}, allowed are 0 to {count - 1}: this '
                              f'{type(backbone).__name__} has {count} blocks')
+        # What asks for no gradient already is what no output depends on.
         layers = {name: layer for name, layer in low_rank_layers(backbone).items()
-                  if blocks.get(name.removesuffix('.in_proj'), -1) >= self.first_block}
+                  if blocks.get(name.removesuffix('.in_proj'), -1) >= self.first_block and _weight(name, layer).requires_grad}
         for target in self.targets or ():
             if not any(_ends(name, target) for name in layers):
                 raise ValueError(f"backbone.tuning.targets holds '{target}', with which no linear layer ends; from block "
                                  f'{self.first_block} on {type(backbone).__name__} has {_endings(layers, blocks)}')
         chosen = {name: layer for name, layer in layers.items()
                   if self.targets is None or any(_ends(name, target) for target in self.targets)}
-        largest = min(min(_size(name, layer)) for name, layer in chosen.items())
+        largest = min(min(_weight(name, layer).shape[:2]) for name, layer in chosen.items())
         if not 1 <= self.rank <= largest:
             raise ValueError(f'backbone.tuning.rank is {self.rank}, allowed are 1 to {largest}, the smaller side of the '
                              'smallest weight')
         return chosen
 
 
-def _size(name: str, layer: nn.Module) -> tuple[int, ...]:
-    weight = layer.in_proj_weight if name.endswith('.in_proj') else layer.weight
-    return tuple(weight.shape[:2])
+def _weight(name: str, layer: nn.Module) -> Tensor:
+    return layer.in_proj_weight if name.endswith('.in_proj') else layer.weight
 
 
 def _put(tree: nn.Module, name: str, module: nn.Module) -> None:

@@ -25,4 +25,4 @@ class Tuning(Protocol):
         """Whether :meth:`merge` leaves a backbone that computes by itself what it computed with what learns beside it."""
 
     def merge(self, backbone: nn.Module) -> None:
-        """Brings what was learnt into the parameters of the backbone; to be called if :attr:`mergeable`."""
+        """Brings what was learnt into the parameters of the backbone; only what is :attr:`mergeable` needs it."""

@@ -9,7 +9,7 @@ place of the parameters that the optimiser, DDP and a teacher hold. And it renam
 Shape suffixes: O output, I input and R rank channels of a weight; B batch, C channels, H and W size.
 """
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -85,12 +85,17 @@ class LowRank(nn.Module):
                 change_OI = change_OI - self.start_B_OR @ self.start_A_RI
             return weight_OI + (self.scale * change_OI).view_as(weight_OI)
 
-    def change(self, x_BNI: Tensor) -> Tensor:
-        """Returns what is added to the output of a linear layer for its input, ``scale * (B A - B0 A0) x``."""
-        change_BNO = F.linear(F.linear(x_BNI, self.A_RI), self.B_OR)
+    def change(self, x: Tensor, layer: Callable[[Tensor, Tensor], Tensor] = F.linear) -> Tensor:
+        """Returns what is added to the output of a layer, ``scale * (B A - B0 A0) x``.
+
+        Args:
+            x: The input of the layer.
+            layer: Applies a weight [O, I] to an input as the layer does.
+        """
+        change = layer(layer(x, self.A_RI), self.B_OR)
         if self.start_A_RI is not None:
-            change_BNO = change_BNO - F.linear(F.linear(x_BNI, self.start_A_RI), self.start_B_OR)
-        return self.scale * change_BNO
+            change = change - layer(layer(x, self.start_A_RI), self.start_B_OR)
+        return self.scale * change
 
 
 class LowRankLinear(nn.Linear):
@@ -124,8 +129,7 @@ class LowRankPointwise(nn.Conv2d):
         """Returns the output of the changed layer."""
         if not self.training or not self.low_rank.enabled:
             return F.conv2d(x_BCHW, self.weight, self.bias)
-        change_BHWC = self.low_rank.change(x_BCHW.permute(0, 2, 3, 1))
-        return F.conv2d(x_BCHW, self._parameters['weight'], self.bias) + change_BHWC.permute(0, 3, 1, 2)
+        return F.conv2d(x_BCHW, self._parameters['weight'], self.bias) + self.low_rank.change(x_BCHW, _pointwise)
 
 
 class LowRankAttention(nn.MultiheadAttention):
@@ -197,6 +201,10 @@ def without_changes(module: nn.Module) -> Iterator[None]:
     finally:
         for change in changes:
             change.enabled = True
+
+
+def _pointwise(x_BCHW: Tensor, weight_OI: Tensor) -> Tensor:
+    return F.conv2d(x_BCHW, weight_OI[:, :, None, None])
 
 
 def _without_autocast(device: str) -> AbstractContextManager:

@@ -13,6 +13,8 @@ from ..models.backbones.mit_variants import MIT_VARIANTS
 from ..models.decode_heads.latent_diffusion_head import TRAINING_PARTS
 from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_checkpoint
+from .trained_only import PART as FROZEN
+from .trained_only import fill_in_frozen
 
 _BACKBONE = 'backbone.'
 PREFIXES = dict(student='student.', teacher='teacher.network.')
@@ -105,6 +107,9 @@ def exported_segmentor(config: Config, checkpoint: Mapping, path: str | Path, ne
     Raises:
         CheckpointError: If the checkpoint does not fit the config, or holds no such network.
     """
+    if FROZEN in checkpoint:
+        checkpoint = dict(checkpoint, state_dict=dict(checkpoint['state_dict']))
+        fill_in_frozen(checkpoint, MODELS.build(config.model), path)
     state = checkpoint.get('state_dict', checkpoint)
     if network is not None or 'segmentor' in config.model:
         state = select_network(state, network or config.model.get('evaluate', 'student'), path)

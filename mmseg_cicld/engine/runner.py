@@ -25,7 +25,7 @@ from ..mmengine_internals import (beginning, built_loops, end_workers, has_begun
 from ..uda.uda_wrapper import COUNTERS
 from .acceleration import compile_segmentors, refuse_smaller_crops
 from .checkpoint_fetching import fetch_checkpoint, safe_loading
-from .checkpoint_writing import restore_histories, write_checkpoint
+from .checkpoint_writing import on_cpu, restore_histories, write_checkpoint
 from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
 from .folder_lock import folder_locked_for_all
 from .initial_weights import weights_for_training, weights_in
@@ -35,6 +35,7 @@ from .optimizer_state import load_optimizer_state, optimizer_state
 from .resumed_config import check_config, config_text
 from .resuming import check_parts, check_run, check_weights, newest_valid_checkpoint, some
 from .run_checks import check_run_config
+from .trained_only import fill_in_frozen
 from .tunings import start_tunings, without_frozen
 
 AUTO = 'auto'
@@ -276,7 +277,7 @@ class AdaptationRunner(Runner):
         if file_client_args is not None or backend_args is not None:
             raise ValueError('default_hooks.checkpoint: backend_args and file_client_args are not supported, '
                              'checkpoints are written atomically to a local folder')
-        checkpoint = {'meta': self._meta(meta, by_epoch), 'state_dict': self._bare_model.state_dict(),
+        checkpoint = {'meta': self._meta(meta, by_epoch), 'state_dict': on_cpu(self._bare_model.state_dict()),
                       'message_hub': self.message_hub.state_dict()}
         if save_optimizer:
             checkpoint['optimizer'] = optimizer_state(self.optim_wrapper)
@@ -304,6 +305,8 @@ class AdaptationRunner(Runner):
     def _read(self, filename: str, map_location: str) -> dict:
         checkpoint = fetch_checkpoint(filename, map_location, self.cfg.get('allow_unsafe_checkpoints', False))
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        with safe_loading(self.cfg.get('allow_unsafe_checkpoints', False)):
+            fill_in_frozen(checkpoint, self._bare_model, filename)
         return checkpoint
 
     def _load_weights(self, filename: str, state: Mapping[str, Tensor], complete: bool) -> None:

@@ -64,12 +64,16 @@ class TunedBackbone(BaseModule):
 
     def init_weights(self) -> None:
         """Initialises the backbone by its own ``init_cfg``, and what learns beside it."""
-        if hasattr(self.backbone, 'init_weights'):
-            with without_changes(self.backbone):
-                self.backbone.init_weights()
+        self.load_source()
         for module in self.added.modules():
             if hasattr(module, 'reset'):
                 module.reset()
+
+    def load_source(self) -> None:
+        """Initialises the wrapped backbone alone."""
+        if hasattr(self.backbone, 'init_weights'):
+            with without_changes(self.backbone):
+                self.backbone.init_weights()
 
     def start(self) -> bool:
         """Decomposes weights where the tuning starts so and it has not been done; to be called once weights are loaded.

@@ -19,18 +19,19 @@ SMALL = {'default_hooks.checkpoint.trained_only': True}
 
 
 @pytest.fixture
-def source(tmp_path):
-    """A file of published weights of the backbone."""
+def source(tmp_path, monkeypatch):
+    """A file of published weights of the backbone; its path is short, since yapf takes long over configs with long ones."""
     init_default_scope('mmseg')
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(5)
     backbone = MODELS.build(copy.deepcopy(VIT))
     backbone.init_weights()
-    torch.save(backbone.state_dict(), tmp_path / 'published.pth')
-    return tmp_path / 'published.pth'
+    torch.save(backbone.state_dict(), 'published.pth')
+    return 'published.pth'
 
 
 def options(source, tuning: dict, **more) -> dict:
-    pretrained = dict(type='Pretrained', checkpoint=str(source))
+    pretrained = dict(type='Pretrained', checkpoint=source)
     return tuned(tuning) | {'model.segmentor.backbone.backbone': dict(VIT, init_cfg=pretrained)} | more
 
 

@@ -110,9 +110,10 @@ class TunedBackbone(BaseModule):
 
 
 def _resting(backbone: nn.Module) -> Iterator[nn.Module]:
-    """Lists modules to keep in evaluation mode: outside of blocks and in blocks that do not learn, all without a learning
-    parameter; in blocks that learn, batch norms that do not. Blocks themselves are left out: transformers recomputes the
-    activations of those that are in training mode.
+    """Lists the modules to keep in evaluation mode.
+
+    Outside of blocks and in blocks that do not learn, all without a learning parameter; in blocks that learn, batch norms
+    that do not. Blocks themselves are left out: transformers recomputes the activations of those in training mode.
     """
     changed = {id(layer) for layer in changed_layers(backbone)}
 

@@ -1,10 +1,25 @@
 """mmseg's layer-wise learning rates (BEiT, MAE, ConvNeXt) for a segmentor that is trained as a student."""
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmseg.engine.optimizers import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from torch import nn
+from torch import Tensor, nn
+
+from ..models.backbones import TunedBackbone
+
+
+class _Untuned:
+    """A segmentor as its layers are called without the wrapper of a tuned backbone; what was added is of its layer."""
+
+    def __init__(self, segmentor: nn.Module) -> None:
+        self._segmentor = segmentor
+        self.backbone = segmentor.backbone.backbone
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self._segmentor.named_parameters():
+            yield re.sub(r'^backbone\.(backbone|added)\.', 'backbone.', name), parameter
 
 
 class _OfStudent(DefaultOptimWrapperConstructor):
@@ -16,15 +31,17 @@ class _OfStudent(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
         """Adds the groups of a module to ``params``, see mmseg."""
-        student = getattr(module, 'student', None)
-        if not isinstance(student, nn.Module):
-            super().add_params(params, module, **kwargs)
+        student = getattr(module, 'student', module)
+        tuned = isinstance(getattr(student, 'backbone', None), TunedBackbone)
+        layers = _Untuned(student) if tuned else student
+        if student is module:
+            super().add_params(params, layers, **kwargs)
             return
         try:
-            super().add_params(params, student, **kwargs)
+            super().add_params(params, layers, **kwargs)
         except NotImplementedError as error:
             raise ValueError('optim_wrapper.constructor gives rates by layer to BEiT and MAE (decay_type=layer_wise) '
-                             f'and ConvNeXt (layer_wise, stage_wise), not to {type(student.backbone).__name__}: change '
+                             f'and ConvNeXt (layer_wise, stage_wise), not to {type(layers.backbone).__name__}: change '
                              'optim_wrapper.paramwise_cfg.decay_type, or remove the constructor') from error
         of_student = {id(parameter) for parameter in student.parameters()}
         others = [(name, parameter) for name, parameter in module.named_parameters()

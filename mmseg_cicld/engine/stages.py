@@ -14,10 +14,11 @@ from mmengine.registry import RUNNERS
 from torch import Tensor, nn
 
 from ..mmengine_internals import set_beginning
-from .checkpoint_reading import CheckpointError, read_checkpoint
+from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_atomically, write_checkpoint
 from .folder_lock import locked_folder
 from .resuming import newest_valid_checkpoint
+from .trained_only import read_whole_checkpoint
 from .runner import AdaptationRunner
 
 STATE, HANDED_OVER, STARTED_WITH = 'stages.json', 'handed_over.pth', 'config_fingerprint.txt'
@@ -159,7 +160,7 @@ def _start(runner: AdaptationRunner, folder: Path, previous: Path | None, hand_o
     if previous is None:
         return False, runner.cfg.get('load_from')
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    state = renamed_weights(read_checkpoint(previous)['state_dict'], hand_over)
+    state = renamed_weights(read_whole_checkpoint(previous)['state_dict'], hand_over)
     _check_handed_over(previous, state, model, hand_over)
     write_checkpoint(dict(state_dict=state), folder / HANDED_OVER)
     return False, str(folder / HANDED_OVER)

@@ -4,19 +4,22 @@ Whoever builds on diffusers imports it in the function that does: it takes as lo
 networks do without it.
 """
 from .autoencoder import AutoencoderPretraining
-from .backbones import AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer
+from .backbones import (AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer, TransformersBackbone,
+                        TunedBackbone)
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation,
                         MixedDegradation, NoiseDegradation)
 from .losses import DegradationConsistencyLoss, DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
 from .necks import InterCoderNeck, SegFormerAdapter
 from .segmentors import HRDAEncoderDecoder
+from .tuning import FrozenTuning, LastBlocksTuning, LearnableTokens, LoRATuning
 from .verified_pretrained import VerifiedPretrained
 
 __all__ = [
     'AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder',
     'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'EfficientNetLite',
-    'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
-    'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter',
-    'VerifiedPretrained'
+    'FrozenTuning', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LastBlocksTuning',
+    'LatentDiffusionHead', 'LearnableTokens', 'LoRATuning', 'MaskDegradation', 'MaximumMeanDiscrepancy',
+    'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'TransformersBackbone',
+    'TunedBackbone', 'VerifiedPretrained'
 ]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..mmengine_internals import normalises
 from .crop_box import CropBox
+from .frozen_state import frozen_state, share_frozen
 from .head_checks import check_head
 from .head_losses import AdjustLogits, head_losses, predicted_logits, raw_logits
 from .label_rule import LabelRule
@@ -201,6 +202,15 @@ class TrainableSegmentor:
     def normalisation(self) -> tuple[Tensor, Tensor]:
         """Mean and std of the data preprocessor, each [1, C, 1, 1], in units of 8-bit images."""
         return self.module.data_preprocessor.mean[None], self.module.data_preprocessor.std[None]
+
+    @property
+    def frozen_state(self) -> dict[str, Tensor]:
+        """Parameters and buffers that no training changes, by name: those of the frozen part of a tuned backbone."""
+        return frozen_state(self.module)
+
+    def share_frozen(self, other: nn.Module) -> None:
+        """Takes the very parameters and buffers of a segmentor like this one in place of its own that never change."""
+        share_frozen(self.module, other)
 
     def is_main_loss(self, name: str) -> bool:
         """Tells whether a loss is the main head's, and not that of an auxiliary head or of a single scale (HRDA).

@@ -227,6 +227,12 @@ class UDAWrapper(BaseModel):
             raise ValueError("model.evaluate='teacher' needs a teacher: set model.teacher=dict(momentum=0.999)")
         check_objectives(self.objectives, self._trainable, has_teacher=self.teacher is not None)
 
+    def _apply(self, *args, **kwargs) -> 'UDAWrapper':
+        super()._apply(*args, **kwargs)
+        for teacher in self._teachers:
+            teacher.share_with(self.student)
+        return self
+
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._counts = {counter: int(self.get_buffer(counter)) for counter in COUNTERS}

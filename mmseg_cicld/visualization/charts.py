@@ -7,7 +7,7 @@ Points = Sequence[tuple[float, float]]
 Place = Callable[[float, float], tuple[float, float]]
 
 _WIDTH, _HEIGHT = 520, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 36
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 14, 42
 
 
 def line_chart(curves: Mapping[str, Points], y_label: str, css_classes: Mapping[str, str]) -> str:
@@ -35,7 +35,6 @@ def line_chart(curves: Mapping[str, Points], y_label: str, css_classes: Mapping[
 
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(y_label)} over iterations">']
     parts += _grid(x_ticks, y_ticks, place)
-    parts.append(f'<text class="axis" x="{_LEFT}" y="10">{escape(y_label)}</text>')
     for name, curve in curves.items():
         parts += _curve(name, curve, place, css_classes[name])
     return '\n'.join([*parts, '</svg>'])
@@ -50,7 +49,7 @@ def _grid(x_ticks: list[float], y_ticks: list[float], place: Place) -> list[str]
     for tick in x_ticks:
         x, y = place(tick, y_ticks[0])
         parts.append(f'<text class="axis" x="{x}" y="{y + 16}" text-anchor="middle">{tick:g}</text>')
-    parts.append(f'<text class="axis" x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 4}" text-anchor="end">iterations</text>')
+    parts.append(f'<text class="axis" x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 2}" text-anchor="end">iterations</text>')
     return parts
 
 

@@ -23,7 +23,7 @@ from .training_record import CURVES, FOLDER, LAST_STEP, TrainingRecord
 from .training_report import write_training_report
 
 STATE = 'report'  # key of a checkpoint
-_SAMPLES, _PICTURES = 4, 6
+_SAMPLES, _PICTURES = 3, 6
 
 
 @HOOKS.register_module()

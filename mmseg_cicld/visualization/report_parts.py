@@ -139,7 +139,7 @@ def _class_row(name: str, series: Mapping[str, float | None], color: str, css_cl
 
 
 def _short(percent: float) -> str:
-    return f'{percent:.2f}' if percent < 1 else f'{percent:.1f}'
+    return f'{percent:.2f}' if 0 < percent < 1 else f'{percent:.1f}'
 
 
 def _curve_table(title: str, curves: Mapping[str, Points]) -> str:

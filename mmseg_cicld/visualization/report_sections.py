@@ -41,8 +41,8 @@ def curves(record: TrainingRecord, others: Mapping[str, TrainingRecord], own: st
 
 
 def networks(results: Results) -> str:
-    """Shows all evaluated networks side by side, if there are more than one."""
-    if len(results.scores) < 2:
+    """Shows all networks side by side, if some have been evaluated that are in no other section."""
+    if set(results.scores) <= {SOURCE_ONLY, results.own, ORACLE}:
         return ''
     classes = dict.fromkeys(name for score in results.scores.values() for name in score.iou)
     head = ''.join(f'<th scope="col" class="n">{escape(name)}</th>' for name in results.scores)

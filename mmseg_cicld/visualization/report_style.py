@@ -57,7 +57,7 @@ svg polyline.oracle, svg polyline.s3, svg polyline.s7 { stroke-dasharray: 2 3; }
 .legend span { overflow-wrap: anywhere; }
 .legend i, th i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px;
   vertical-align: -1px; border: 1px solid var(--line); background: var(--c); }
-.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 8px; margin-bottom: 14px; }
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); gap: 8px; margin-bottom: 14px; }
 figure { margin: 0; } figcaption { font-size: 12.5px; color: var(--muted); padding: 4px 2px; overflow-wrap: anywhere; }
 img { width: 100%; display: block; border-radius: 6px; background: #000; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; align-self: start; }
@@ -81,7 +81,7 @@ pre { margin: 0; padding: 10px 12px; background: var(--paper); border: 1px solid
   h1 { font-size: 24px; } .numbers { grid-template-columns: 1fr 1fr; gap: 10px; margin-top: 18px; }
   .number { padding: 12px 14px; } .number dd { font-size: 30px; }
   svg .axis { font-size: 17px; } .row { grid-template-columns: 1fr 1fr; }
-  .classes .bars { width: 30%; } .n { padding-left: 8px; }
+  .classes tbody th { width: 36%; } .classes .bars { width: 26%; min-width: 40px; } .n { padding-left: 8px; }
 }
 @media print {
   :root { --paper: #fff; --card: #fff; --ink: #000; --muted: #444; --line: #ccc; --source: #b4690e; --adapted: #2f6fde;

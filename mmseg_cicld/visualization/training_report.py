@@ -14,6 +14,7 @@ from .report_sections import class_shares, curves, missing, networks
 from .training_record import FOLDER, LAST_STEP, TrainingRecord, read_record
 
 REPORT = 'report.html'
+_HEAT = 'Confidence goes from dark (0) to yellow (1); black in labels is ignored.'
 _CSS = {SOURCE_ONLY: 'source', ADAPTED: 'adapted', THIS: 'adapted', ORACLE: 'oracle'}
 
 
@@ -50,10 +51,8 @@ def write_training_report(work_dir: Path, *, source_only: Path | None = None, or
         _header(work_dir, record), number_cards(_cards(record, results)),
         curves(record, others, results.own, _CSS),
         _classes(results, colors), networks(results), class_shares(record, colors),
-        picture_section('Predictions', f'Validation images, predicted with {origin}.' if any(
-            example.label is not None for example in examples) else f'Target images, predicted with {origin}.',
-            example_rows(examples, record.palette), colors),
-        picture_section('What the last recorded step learned from', 'As the network saw it: cropped and augmented.',
+        picture_section('Predictions', f'By {origin}. {_HEAT}', example_rows(examples, record.palette), colors),
+        picture_section('What the last recorded step learned from', f'Crops, as the network saw them. {_HEAT}',
                         _step_rows(work_dir, record), {} if examples else colors),
         list_section('What is not shown, and why', missing(work_dir, record, results, bool(examples))),
         command_section('Next commands', 'To be typed in a shell, with the environment of the training.', commands)
@@ -118,12 +117,14 @@ def _step_rows(work_dir: Path, record: TrainingRecord) -> list[ImageRow]:
     with np.load(file) as kept:
         parts = {name: kept[name].astype(np.float32) if kept[name].dtype == np.float16 else kept[name]
                  for name in kept.files if name != 'mixed_weight'}
+    if 'pseudo_weight' in parts and np.ptp(parts['pseudo_weight']) == 0:
+        del parts['pseudo_weight']  # one number for the batch, which the curve of confident pseudo-labels shows
     return [ImageRow(step_tiles(parts, index, record.palette)) for index in range(len(parts['source_image']))]
 
 
 def _details(record: TrainingRecord) -> str:
-    run = {key: value for key, value in record.run.items() if value is not None and not isinstance(value, Mapping)}
-    return table_section('Run and versions', {'Run': run | dict(seconds=record.seconds),
+    run = {key: str(value) for key, value in record.run.items() if value not in (None, []) and key != 'versions'}
+    return table_section('Run and versions', {'Run': run | dict(seconds=f'{record.seconds:.0f}'),
                                               'Versions': record.run.get('versions') or {}} if run else {})
 
 

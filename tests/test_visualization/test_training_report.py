@@ -150,7 +150,8 @@ def test_an_older_training_is_read_from_the_logs_of_mmengine(tmp_path):
         dict(lr=0.01, base_lr=0.01, loss=2.0, **{'decode.loss_ce': 1.5, 'decode.acc_seg': 40.0}, time=0.1, iter=50, step=50),
         dict(mIoU=11.0, aAcc=50.0, data_time=0.1, time=0.2, step=50),
         dict(lr=0.005, loss=9.0, iter=100, step=100)])
-    _logged(tmp_path, '20240102_000000', [dict(lr=0.005, loss=1.0, iter=100, step=100), dict(mIoU=22.0, step=100)])
+    _logged(tmp_path, '20240102_000000', [dict(lr=0.005, loss=1.0, iter=100, step=100), dict(mIoU=22.0, step=100),
+                                          dict(mIoU=99.0, step=0)])
     record = read_record(tmp_path)
     assert record.losses == {'loss': {50: 2.0, 100: 1.0}, 'decode.loss_ce': {50: 1.5}}
     assert record.miou == {50: 11.0, 100: 22.0} and record.learning_rate == {50: 0.01, 100: 0.005}

@@ -20,7 +20,10 @@ browser() { # Reports are tested in a real one. Without it, and without the righ
 }
 
 bash tools/setup_env.sh --tests
-(($#)) || { bash tools/lint.sh && browser; }
+if (($# == 0)); then
+    bash tools/lint.sh
+    browser
+fi
 processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1

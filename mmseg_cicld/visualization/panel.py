@@ -12,8 +12,8 @@ _PAPER, _INK = 250, (45, 45, 45)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 _TITLES = dict(source_image='source', source_label='source label', target_image='target', pseudo_label='pseudo-label',
-               pseudo_confidence='confidence', pseudo_weight='weight', mixed_image='mix', mixed_label='mixed label', mixed_weight='mixed weight',
-               masked_image='masked', degraded_source_image='degraded source',
+               pseudo_confidence='confidence', pseudo_weight='weight', mixed_image='mix', mixed_label='mixed label',
+               mixed_weight='mixed weight', masked_image='masked', degraded_source_image='degraded source',
                degraded_target_image='degraded target')
 
 
@@ -30,6 +30,13 @@ def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     colors = np.full((256, 3), IGNORED_COLOR, np.uint8)
     colors[:len(palette)] = palette
     return colors[label.astype(np.uint8)]
+
+
+def distinct_colours(count: int) -> list[list[int]]:
+    """Returns RGB for classes without a palette; neighbours differ by the golden section of the circle of hues."""
+    hues = (np.arange(count) * 0.618034 % 1 * 180).astype(np.uint8)
+    values = np.stack([hues, np.full_like(hues, 170), 255 - 55 * (np.arange(count) % 3).astype(np.uint8)], axis=-1)
+    return cv2.cvtColor(values[None], cv2.COLOR_HSV2RGB)[0].tolist()
 
 
 def step_tiles(kept_step: Mapping[str, np.ndarray], index: int, palette: Sequence[Sequence[int]]

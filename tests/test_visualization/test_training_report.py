@@ -139,6 +139,13 @@ def test_commands_are_those_of_this_training(made_up, tmp_path):
     assert stopped[2:] == ['stopped/adapt.py', '--work-dir', 'stopped', '--resume']
 
 
+def test_classes_without_a_palette_have_colours_of_their_own(made_up):
+    names = tuple(f'class {number}' for number in range(19))
+    page = Page(write_training_report(made_up('plain', classes=names, palette=[])))
+    colours = [attrs['style'] for attrs in page.attributes('i') if 'style' in attrs]
+    assert len(set(colours)) == 19
+
+
 def _logged(folder: Path, time: str, lines: list[dict]) -> None:
     path = folder / time / 'vis_data' / 'scalars.json'
     path.parent.mkdir(parents=True)

@@ -11,11 +11,11 @@ from ..datasets.class_statistics import count_files, label_files, write_statisti
 from ..datasets.label_audit import build_without_pipeline
 from ..datasets.rare_class_sampling import STATS_FILE
 from ..datasets.street_set import StreetCounts, render_street_set
+from ..json_files import read_json, write_json
 from ..progress import Progress
 from ..visualization.training_record import read_record
 from ..visualization.training_report import REPORT as HOOK_REPORT
 from .evaluation import Scores, evaluate
-from ..json_files import read_json, write_json
 from .options import OptionsChanged, QuickstartOptions
 from .reporting import REPORT, SUMMARY, summarise, write_quickstart_report
 from .training import quickstart_config, set_iterations, train

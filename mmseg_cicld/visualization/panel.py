@@ -12,9 +12,9 @@ _PAPER, _INK = 250, (45, 45, 45)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 _TITLES = dict(source_image='source', source_label='source label', target_image='target', pseudo_label='pseudo-label',
-               pseudo_confidence='confidence', pseudo_weight='weight', mixed_image='mix', mixed_label='mixed label',
-               mixed_weight='mixed weight', masked_image='masked', degraded_source_image='degraded source',
-               degraded_target_image='degraded target')
+               pseudo_weight='weight', mixed_image='mix', mixed_label='mixed label', mixed_weight='mixed weight',
+               masked_image='masked', degraded_source_image='degraded source', degraded_target_image='degraded target',
+               pseudo_confidence='confidence')
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -51,8 +51,8 @@ def step_tiles(kept_step: Mapping[str, np.ndarray], index: int, palette: Sequenc
         palette: RGB of each class.
 
     Returns:
-        RGB uint8 [H, W, 3] by title, in the order of the method: source, target, mix, masked, degraded. Titles
-        of weights and confidences tell the mean.
+        RGB uint8 [H, W, 3] by title, in the order of the method: source, target, mix, masked, degraded,
+        confidence of the pseudo-labels. Titles of weights and confidences tell the mean.
     """
     tiles: dict[str, np.ndarray] = {}
     for name, title in _TITLES.items():

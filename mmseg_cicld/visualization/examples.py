@@ -2,7 +2,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -53,7 +53,7 @@ def save_examples(work_dir: Path, examples: Sequence[Example], origin: str, clas
         classes: Names of the classes, for a training whose record lacks them.
         palette: RGB of each, likewise.
     """
-    arrays: dict[str, np.ndarray] = {'origin': np.array(origin), 'classes': np.array(list(classes), dtype=str),
+    arrays: dict[str, Any] = {'origin': np.array(origin), 'classes': np.array(list(classes), dtype=str),
                                      'palette': np.array(list(palette), np.uint8).reshape(-1, 3)}
     for index, example in enumerate(examples):
         arrays[f'{index}/image'] = _shrunk(example.image, cv2.INTER_AREA)

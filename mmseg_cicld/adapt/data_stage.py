@@ -13,7 +13,7 @@ from .choices import Settings, choose, recorded
 from .config_file import write_config
 from .data_description import DataDescription, Images
 from .facts import gather_facts
-from .files import read_json, write_json
+from ..json_files import read_json, write_json
 from .methods import SOURCE_ONLY
 from .options import Options
 from .misplaced_files import check_images

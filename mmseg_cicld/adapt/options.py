@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .data_description import DataDescription, Images, file_names
-from .files import read_json, write_json
+from ..json_files import read_json, write_json
 from .methods import METHODS
 
 OPTIONS_FILE = 'options.json'

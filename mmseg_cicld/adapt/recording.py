@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..progress import Progress
-from .files import read_json, write_json
+from ..json_files import read_json, write_json
 
 CURVES = 'curves.json'
 _POINTS = 60

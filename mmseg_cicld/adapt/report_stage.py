@@ -10,7 +10,7 @@ from ..engine.exporting import exported_segmentor, write_segmentor
 from .data_description import DataDescription
 from .data_stage import NOTES
 from .evaluation import RUNNING, TARGET, Scores, has_batch_norms, networks, score, target_statistics
-from .files import read_json, write_json
+from ..json_files import read_json, write_json
 from .recording import read_curve
 
 SUMMARY, SEGMENTOR = 'summary.json', 'segmentor'

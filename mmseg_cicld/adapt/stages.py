@@ -18,7 +18,7 @@ from .choices import Settings
 from .data_description import DataDescription
 from .data_stage import ADAPTATION, prepare, stage_configs
 from .evaluation import Scores
-from .files import read_json
+from ..json_files import read_json
 from .methods import SOURCE_ONLY
 from .options import Options, claim_folder
 from .recording import RecordingHook, recorded_seconds

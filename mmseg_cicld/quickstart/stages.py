@@ -13,7 +13,7 @@ from ..datasets.rare_class_sampling import STATS_FILE
 from ..datasets.street_set import StreetCounts, render_street_set
 from ..progress import Progress
 from .evaluation import Scores, evaluate
-from ..adapt.files import read_json, write_json
+from .files import read_json, write_json
 from .options import OptionsChanged, QuickstartOptions
 from .pictures import prediction_rows, step_rows
 from .reporting import REPORT, SUMMARY, summarise, write_quickstart_report

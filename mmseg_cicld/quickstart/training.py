@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 import mmseg_cicld
 
 from ..engine import AdaptationRunner
-from ..adapt.files import read_json, write_json
+from .files import read_json, write_json
 from .options import QuickstartOptions
 
 CURVES, LAST_STEP = 'curves.json', 'last_step.npz'

@@ -3,7 +3,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .files import write_json
+from ..json_files import write_json
 
 OPTIONS_FILE = 'options.json'
 

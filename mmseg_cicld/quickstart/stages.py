@@ -12,12 +12,13 @@ from ..datasets.label_audit import build_without_pipeline
 from ..datasets.rare_class_sampling import STATS_FILE
 from ..datasets.street_set import StreetCounts, render_street_set
 from ..progress import Progress
+from ..visualization.training_record import read_record
+from ..visualization.training_report import REPORT as HOOK_REPORT
 from .evaluation import Scores, evaluate
-from .files import read_json, write_json
+from ..json_files import read_json, write_json
 from .options import OptionsChanged, QuickstartOptions
-from .pictures import prediction_rows, step_rows
 from .reporting import REPORT, SUMMARY, summarise, write_quickstart_report
-from .training import LAST_STEP, quickstart_config, recorded_seconds, set_iterations, train
+from .training import quickstart_config, set_iterations, train
 
 SOURCE_CONFIG, ADAPT_CONFIG = 'source_only_street', 'adapt_street'
 _SHOWN_IMAGES = 5
@@ -88,7 +89,7 @@ def _training_stage(stage: str, config: str, iterations: int, start_from: Path |
     cfg = quickstart_config(config, options)
     set_iterations(cfg, iterations)
     last = Path(cfg.work_dir) / f'iter_{iterations}.pth'
-    if last.is_file() and (Path(cfg.work_dir) / LAST_STEP).is_file():
+    if last.is_file() and (Path(cfg.work_dir) / HOOK_REPORT).is_file():
         progress.skip(stage, f'finished before: {last}')
         return last
     progress.start(stage)
@@ -108,11 +109,10 @@ def _report_stage(source: Path, adapted: Path, options: QuickstartOptions, progr
             scores[config] = evaluate(cfg, checkpoint, _SHOWN_IMAGES)
         progress.update('report', len(scores), 2, 'networks evaluated')
     source_only, adapted_scores = scores[SOURCE_CONFIG], scores[ADAPT_CONFIG]
-    seconds = dict(data=read_json(options.work_dir / _DATA_SECONDS, 0.0), source_only=recorded_seconds(source.parent),
-                   adaptation=recorded_seconds(adapted.parent), evaluation=progress.seconds('report'))
+    seconds = dict(data=read_json(options.work_dir / _DATA_SECONDS, 0.0), source_only=read_record(source.parent).seconds,
+                   adaptation=read_record(adapted.parent).seconds, evaluation=progress.seconds('report'))
     summary = summarise(options, source_only, adapted_scores, seconds)
-    write_quickstart_report(options, summary, source.parent, adapted.parent,
-                            prediction_rows(source_only, adapted_scores), step_rows(adapted.parent / LAST_STEP))
+    write_quickstart_report(options, source.parent, adapted, source_only, adapted_scores)
     write_json(options.work_dir / SUMMARY, summary)
     progress.finish('report', str(options.work_dir / REPORT))
 

@@ -182,6 +182,17 @@ class StepContext:
     def _mix_uniform(self, name: str, *key: int, size: int | None = None) -> np.ndarray | float:
         return self.uniform(f'mix.{name}', *key, size=size)
 
+    def teacher_prediction(self) -> tuple[Tensor, Tensor] | None:
+        """Returns label and confidence, [B, H, W], that the teacher gave each target pixel; None if it was not asked."""
+        if self._teacher_logits is None:
+            return None
+        return self.student.label_rule.labels_and_confidence(self._teacher_logits)
+
+    def confident_share(self) -> Tensor | None:
+        """Returns the confident share of the first pseudo-labels with a threshold, None if there are none."""
+        shares = [pseudo.confident_share for rule, pseudo in self._pseudo_labels.items() if rule.threshold is not None]
+        return shares[0] if shares else None
+
     def show(self, name: str, images_BCHW: Tensor) -> None:
         """Adds normalised images to :meth:`panel`."""
         self._shown[name] = images_BCHW
@@ -192,7 +203,8 @@ class StepContext:
         if self.target is not None:
             parts['target_image'] = self._picture(self.target.images_BCHW)
         for pseudo in list(self._pseudo_labels.values())[:1]:
-            parts.update(pseudo_label=pseudo.labels_BHW, pseudo_weight=pseudo.weights_BHW)
+            parts.update(pseudo_label=pseudo.labels_BHW, pseudo_weight=pseudo.weights_BHW,
+                         pseudo_confidence=self.teacher_prediction()[1])
         for mixed in list(self._mixed.values())[:1]:
             parts.update(mixed_image=self._picture(mixed.images_BCHW), mixed_label=mixed.labels_BHW,
                          mixed_weight=mixed.weights_BHW)

@@ -20,6 +20,7 @@ from .domain_batch import check_padding, domain_batch
 from .frozen_parts import freeze_all_but, frozen_modules
 from .objective_checks import check_objectives, check_optimiser, check_step, needed_passes
 from .step_context import StepContext
+from .step_statistics import target_statistics
 from .stock_preprocessor import with_preprocessor
 from .teacher import EMATeacher
 
@@ -73,6 +74,8 @@ class UDAWrapper(BaseModel):
         self.streams = KeyedStreams(seed=0)
         self.keep_step = False
         self.kept_step: dict[str, Tensor] | None = None
+        self.keep_statistics = False
+        self.kept_statistics: dict[str, Tensor] | None = None
         self._begun = False
         self._check()
         for objective in self.objectives:
@@ -163,6 +166,8 @@ class UDAWrapper(BaseModel):
         self._step(optim_wrapper)
         if self.keep_step:
             self.keep_step, self.kept_step = False, context.panel()
+        if self.keep_statistics:
+            self.keep_statistics, self.kept_statistics = False, target_statistics(context)
         return log
 
     def _update_teacher(self) -> None:

@@ -34,6 +34,8 @@ VALIDATIONS, CHECKPOINTS, LOG_LINES = 6, 12, 50
 MOMENTUM_SPAN, MOMENTUM_RANGE = 10, (0.99, 0.999)
 # Confidence of DACS and DAFormer.
 THRESHOLD = 0.968
+# Confident share at the end below which the run says that the adaptation learned little.
+LOW_CONFIDENCE = 0.3
 # The running statistics of a student's batch norms are those of source and mixed images; those of the teacher come
 # from target images.
 EVALUATED = 'teacher'
@@ -50,6 +52,9 @@ MASK_BLOCKS = 16
 # Images that a validation looks at.
 VALIDATION_IMAGES = dict(cpu=200, cuda=500)
 MOST_WORKERS = 4
+# For the first estimate of the remaining time: seconds of a step for each pixel of its batch, on two quiet cores or a
+# recent GPU. What is measured takes their place after a few steps.
+STEP_SECONDS = dict(cpu=dict(source_only=2.5e-6, adaptation=6e-6), cuda=dict(source_only=5e-8, adaptation=1.2e-7))
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Facts:
     Args:
         source: Sizes of the source images.
         target: Sizes of the target images.
+        labelled: Number of labelled target images.
         most_pixels: For each class that labels show, the most pixels in one label.
         device: ``'cpu'`` or ``'cuda'``.
         memory: Bytes of the GPU, 0 without one.
@@ -90,6 +96,7 @@ class Facts:
 
     source: ImageSizes
     target: ImageSizes
+    labelled: int
     most_pixels: Mapping[str, int]
     device: str
     memory: int
@@ -116,6 +123,7 @@ class Settings:
         mask_block: Side of the blocks that MIC hides.
         source_only: Iterations of the first stage.
         adaptation: Iterations of the second stage.
+        val_every: A validation looks at one in so many labelled images.
     """
 
     crop_size: tuple[int, int]
@@ -132,6 +140,7 @@ class Settings:
     mask_block: int
     source_only: int
     adaptation: int
+    val_every: int
 
 
 @dataclass(frozen=True)
@@ -151,25 +160,53 @@ class Schedule:
                    -(-iterations // CHECKPOINTS), max(1, iterations // LOG_LINES))
 
 
-def choose(facts: Facts, iterations: int | None = None) -> Settings:
+@dataclass(frozen=True)
+class Speed:
+    """Measured seconds.
+
+    Args:
+        step: Of an iteration, by stage.
+        validation: Of one validation, 0 without target labels.
+    """
+
+    step: Mapping[str, float]
+    validation: float
+
+
+def iterations_in(seconds: float, speed: Speed, method: str) -> int:
+    """Returns how many iterations of both stages together fit into a time, with their validations."""
+    left = seconds - VALIDATIONS * len(speed.step) * speed.validation
+    shares = (1.0, 0.0) if method == 'source_only' else (SOURCE_ONLY_SHARE, 1 - SOURCE_ONLY_SHARE)
+    return max(2, int(left / sum(share * step for share, step in zip(shares, speed.step.values()))))
+
+
+def choose(facts: Facts, stages: tuple[int, int]) -> Settings:
     """Chooses everything that nobody has said.
 
     Args:
         facts: What is known.
-        iterations: Of both stages together, None for the default of the device.
+        stages: Iterations of both stages.
     """
     target_scale = _target_scale(facts.target, facts.device)
     target_hw = _scaled(facts.target, target_scale)
     source_scale = _source_scale(facts.source, min(target_hw))
     source_hw = _scaled(facts.source, source_scale)
     crop = _crop(target_hw, source_hw, facts.device)
-    source_only, adaptation = split_iterations(iterations or ITERATIONS[facts.device], facts.method)
+    source_only, adaptation = stages
     return Settings(
         crop_size=crop, source_scale=source_scale, target_scale=target_scale,
         batch_size=_batch_size(facts, crop), num_workers=max(1, min(MOST_WORKERS, facts.cores)),
         momentum=teacher_momentum(adaptation), threshold=THRESHOLD, evaluate=EVALUATED, margin=MARGINS,
-        min_pixels=_min_pixels(facts), min_crop_ratio=_crop_ratio(facts.source, source_hw), mask_block=max(4, min(crop) // MASK_BLOCKS), source_only=source_only,
-        adaptation=adaptation)
+        min_pixels=_min_pixels(facts), min_crop_ratio=_crop_ratio(facts.source, source_hw),
+        mask_block=max(4, min(crop) // MASK_BLOCKS), source_only=source_only, adaptation=adaptation,
+        val_every=max(1, -(-facts.labelled // VALIDATION_IMAGES[facts.device])))
+
+
+def expected_seconds(settings: Settings, device: str) -> dict[str, float]:
+    """Returns about how long each training takes."""
+    pixels = settings.batch_size * settings.crop_size[0] * settings.crop_size[1]
+    iterations = dict(source_only=settings.source_only, adaptation=settings.adaptation)
+    return {stage: number * pixels * STEP_SECONDS[device][stage] for stage, number in iterations.items()}
 
 
 def split_iterations(iterations: int, method: str) -> tuple[int, int]:

@@ -85,6 +85,8 @@ def _loaders(stage: str, data: DataDescription, settings: Settings, statistics: 
         return found
     for name in ('val', 'test'):
         dataset = data.validation.dataset(Name(f'{name}_pipeline'), _CLASSES)
+        if name == 'val' and settings.val_every > 1:
+            dataset['indices'] = Name(f'list(range(0, {data.validation.count}, {settings.val_every}))')
         found[f'{name}_dataloader'] = dict(batch_size=1, **workers,
                                            sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset)
         found[f'{name}_evaluator'] = dict(type='IoUMetric', iou_metrics=['mIoU'])

@@ -1,25 +1,28 @@
 """The first stage: audits the data, counts classes, chooses, and writes the configs; what is there is kept."""
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
+
+from mmengine.config import Config
 
 from ..datasets.class_statistics import count_file, label_files, refuse_unknown_ids, write_statistics
 from ..datasets.label_audit import audit_dataset, build_without_pipeline
 from ..datasets.rare_class_sampling import STATS_FILE
-from .choices import Settings, choose, recorded
+from ..json_files import read_json, write_json
+from .choices import ITERATIONS, Facts, Settings, Speed, choose, iterations_in, recorded, split_iterations
 from .config_file import write_config
 from .data_description import DataDescription, Images
 from .facts import gather_facts
-from ..json_files import read_json, write_json
 from .methods import SOURCE_ONLY
-from .options import Options
 from .misplaced_files import check_images
+from .options import Options
+from .timing import measure_speed
 
 AUDIT, CHOICES, STATISTICS, NOTES = 'audit.txt', 'choices.json', 'class_statistics', 'notes.json'
-CONFIGS, ADAPTATION = 'configs', 'adaptation'
+CONFIGS, ADAPTATION, TIMING = 'configs', 'adaptation', 'timing'
 _AUDITED = 200  # files of each dataset that are looked at; labels of the source are all counted
 _FEW = 100  # files that are done before further processes have started
 _Task, _Result = TypeVar('_Task'), TypeVar('_Result')
@@ -42,11 +45,16 @@ def prepare(options: Options, data: DataDescription, nproc: int, report: Report)
     choices = read_json(folder / CHOICES, None)
     if choices is None:
         statistics = _look_at_data(folder, data, nproc, report)
-        facts = gather_facts(data.source, data.target, statistics, options.method)
-        choices = dict(facts=asdict(facts), settings=asdict(choose(facts, options.iterations)))
+        facts = gather_facts(data, statistics, options.method)
+        settings, speed = choose(facts, _stages(options, facts)), None
+        if options.minutes is not None:
+            speed = _measured(options, data, settings, report)
+            stages = split_iterations(iterations_in(60 * options.minutes, speed, options.method), options.method)
+            settings = choose(facts, stages)
+        choices = dict(facts=asdict(facts), speed=speed and asdict(speed), settings=asdict(settings))
         write_json(folder / CHOICES, choices)
     settings = recorded(choices['settings'])
-    _write_configs(options, data, settings)
+    _write_configs(options, data, settings, options.work_dir)
     return settings
 
 
@@ -56,10 +64,26 @@ def stage_configs(options: Options) -> list[Path]:
     return [options.work_dir / CONFIGS / f'{stage}.py' for stage in stages]
 
 
-def _write_configs(options: Options, data: DataDescription, settings: Settings) -> None:
+def _stages(options: Options, facts: Facts) -> tuple[int, int]:
+    return options.stages or split_iterations(options.iterations or ITERATIONS[facts.device], options.method)
+
+
+def _measured(options: Options, data: DataDescription, settings: Settings, report: Report) -> Speed:
+    """Takes a few steps of each stage in a folder that is gone afterwards."""
+    folder = options.work_dir / TIMING
+    _write_configs(options, data, settings, folder)
+    try:
+        paths = stage_configs(replace(options, work_dir=folder))
+        return measure_speed([Config.fromfile(path) for path in paths], folder,
+                             lambda done: report(done, len(paths), 'stages timed'))
+    finally:
+        shutil.rmtree(folder)
+
+
+def _write_configs(options: Options, data: DataDescription, settings: Settings, folder: Path) -> None:
     statistics = (options.work_dir / STATISTICS / STATS_FILE).resolve()
-    before = (options.work_dir / SOURCE_ONLY / f'iter_{settings.source_only}.pth').resolve()
-    for path in stage_configs(options):
+    before = (folder / SOURCE_ONLY / f'iter_{settings.source_only}.pth').resolve()
+    for path in stage_configs(replace(options, work_dir=folder)):
         first = path.stem == SOURCE_ONLY
         write_config(path, options.method, SOURCE_ONLY if first else options.method, data, settings, options.seed,
                      statistics, None if first else before)
@@ -80,7 +104,7 @@ def _look_at_data(folder: Path, data: DataDescription, nproc: int, report: Repor
         raise ValueError(f'the data cannot be used as they are, {len(faults)} faults in the files that were looked at; '
                          f'{folder / AUDIT} has all. The first: {faults[0].kind}: {faults[0].text}')
     statistics = _mapped(count_file, label_files(datasets['source']), nproc,
-                         partial(report, what='labels counted'))
+                         lambda done, total: report(done, total, 'labels counted'))
     refuse_unknown_ids(statistics, len(data.classes))
     notes += _missing_classes(statistics, data.classes)
     write_statistics(statistics, str(folder / STATISTICS))

@@ -3,6 +3,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from ..datasets.class_count import check_num_classes
 from ..engine.checkpoint_reading import read_checkpoint
 from ..ignore_index import IGNORE_INDEX
 from ..models.segmentor_protocol import TrainableSegmentor
+from .data_description import DataDescription
 
 RUNNING, TARGET = 'running statistics', 'statistics of the target'
 _BATCHES = 50  # of target images, from which the statistics of the target are taken
@@ -40,9 +42,10 @@ class Scores:
     examples: list[Example] = field(default_factory=list)
 
 
-def networks(config: Config, checkpoint: str) -> dict[str, nn.Module]:
+def networks(config: Config, checkpoint: Path) -> dict[str, nn.Module]:
     """Builds student and, where there is one, teacher of a checkpoint, in evaluation mode on the device."""
-    config = check_copy(config)
+    config = Config(config.to_dict())
+    check_num_classes(config)
     model = MODELS.build(config.model)
     model.load_state_dict(read_checkpoint(checkpoint)['state_dict'])
     model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
@@ -50,12 +53,28 @@ def networks(config: Config, checkpoint: str) -> dict[str, nn.Module]:
     return found if model.teacher is None else found | dict(teacher=model.teacher.network)
 
 
-def check_copy(config: Config) -> Config:
-    """Returns a copy whose heads know the number of classes, without the weights that training began with."""
-    copied = Config(config.to_dict())
-    check_num_classes(copied)
-    copied.model.segmentor.backbone.pop('init_cfg', None)
-    return copied
+def evaluate_checkpoint(config: Config, checkpoint: Path, data: DataDescription, num_examples: int
+                        ) -> dict[str, dict[str, Scores]]:
+    """Scores each network of a checkpoint with both normalisations, by network and normalisation.
+
+    Args:
+        config: The config that it was trained with, with a validation.
+        checkpoint: Its file.
+        data: Folders and classes.
+        num_examples: Number of examples of each.
+    """
+    loader = dict(
+        batch_size=config.train_dataloader.batch_size, num_workers=0, sampler=dict(type='KeyedInfiniteSampler'),
+        dataset=dict(type='UnlabelledDataset', target=data.target.dataset(config.target_pipeline, data.metainfo)))
+    labelled = dict(config.val_dataloader, dataset={key: value for key, value in config.val_dataloader.dataset.items()
+                                                    if key != 'indices'})  # all of them
+    found: dict[str, dict[str, Scores]] = {}
+    for name, network in networks(config, checkpoint).items():
+        found[name] = {RUNNING: score(network, labelled, num_examples)}
+        if any(isinstance(module, _BatchNorm) for module in network.modules()):
+            with target_statistics(network, loader):
+                found[name][TARGET] = score(network, labelled)
+    return found
 
 
 def score(network: nn.Module, loader: dict, num_examples: int = 0) -> Scores:
@@ -110,11 +129,6 @@ def target_statistics(network: nn.Module, loader: dict) -> Iterator[None]:
         for norm, momentum, buffers in kept:
             norm.momentum = momentum
             norm.load_state_dict(buffers, strict=False)
-
-
-def has_batch_norms(network: nn.Module) -> bool:
-    """Whether there are statistics at all."""
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 def _example(image_BGR: torch.Tensor, label: torch.Tensor, prediction: torch.Tensor) -> Example:

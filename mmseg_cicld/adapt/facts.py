@@ -9,17 +9,16 @@ from PIL import Image
 
 from ..datasets.file_reading import DataFileError
 from .choices import Facts, ImageSizes
-from .data_description import Images, file_names
+from .data_description import DataDescription, Images, file_names
 
 _LOOKED_AT = 2000
 
 
-def gather_facts(source: Images, target: Images, statistics: Sequence[dict], method: str) -> Facts:
+def gather_facts(data: DataDescription, statistics: Sequence[dict], method: str) -> Facts:
     """Returns sizes, counts and device.
 
     Args:
-        source: Labelled images.
-        target: Images to adapt to.
+        data: Folders and classes.
         statistics: What :func:`class_statistics.count_files` gave for the source labels.
         method: Name of the method.
     """
@@ -30,7 +29,9 @@ def gather_facts(source: Images, target: Images, statistics: Sequence[dict], met
                 most[class_id] = max(most.get(class_id, 0), pixels)
     cuda = torch.cuda.is_available()
     return Facts(
-        source=image_sizes(source), target=image_sizes(target), most_pixels=most, device='cuda' if cuda else 'cpu',
+        source=image_sizes(data.source), target=image_sizes(data.target),
+        labelled=0 if data.validation is None else data.validation.count, most_pixels=most,
+        device='cuda' if cuda else 'cpu',
         memory=torch.cuda.get_device_properties(0).total_memory if cuda else 0,
         cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1, method=method)
 

@@ -3,8 +3,8 @@ import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .data_description import DataDescription, Images, file_names
 from ..json_files import read_json, write_json
+from .data_description import DataDescription, Images, file_names
 from .methods import METHODS
 
 OPTIONS_FILE = 'options.json'
@@ -25,6 +25,7 @@ class Options:
         minutes: How long both trainings may take together; None to take ``iterations``.
         iterations: Of both trainings together; None for the default of the device.
         seed: Seed of both trainings.
+        stages: Iterations of each training, in place of ``iterations``.
 
     Raises:
         ValueError: If a value is out of range.
@@ -35,6 +36,7 @@ class Options:
     minutes: float | None = None
     iterations: int | None = None
     seed: int = 0
+    stages: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -70,7 +72,8 @@ def claim_folder(options: Options, data: DataDescription) -> None:
 
 
 def _recorded(options: Options, data: DataDescription) -> dict:
-    asked = {f'--{name}': value for name, value in asdict(options).items() if name != 'work_dir'}
+    asked = {f'--{name}': list(value) if isinstance(value, tuple) else value
+             for name, value in asdict(options).items() if name != 'work_dir'}
     return asked | dict(source=_files(data.source), target=_files(data.target),
                         labelled_target=None if data.validation is None else _files(data.validation),
                         classes=list(data.classes))

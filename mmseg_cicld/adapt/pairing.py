@@ -1,7 +1,6 @@
 """Finds out by which endings the names of images and labels belong together."""
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -22,7 +21,7 @@ class Suffixes:
     label: str = '.png'
 
 
-def find_suffixes(images: Sequence[str], labels: Sequence[str], some: bool = False) -> Suffixes | None:
+def find_suffixes(images: Sequence[str], labels: Sequence[str], some: bool = False) -> list[Suffixes]:
     """Finds endings with which every image has a label.
 
     Tried are: the same name; an ending more of the labels (``1.jpg``, ``1_label.png``); an ending of its own for
@@ -34,23 +33,30 @@ def find_suffixes(images: Sequence[str], labels: Sequence[str], some: bool = Fal
         some: Whether it is enough that a label has an image.
 
     Returns:
-        The endings, None if there are none.
+        The endings; several if the names do not tell which of them is meant, none if there are none.
     """
-    present, kinds = set(labels), [ending for ending, _ in Counter(map(_suffix, labels)).most_common()]
+    for image, label_endings in _candidates(images, labels):
+        fitting = {ending: count_pairs(images, labels, Suffixes(image, ending)) for ending in label_endings}
+        enough = max([*fitting.values(), 1]) if some else len(images)
+        found = [Suffixes(image, ending) for ending, number in fitting.items() if number == enough]
+        if found:
+            return found
+    return []
+
+
+def _candidates(images: Sequence[str], labels: Sequence[str]) -> Iterator[tuple[str | None, list[str]]]:
+    """Gives endings of images with those of labels, the likeliest first."""
     plain = {_without(name, _suffix(name)) for name in images}
-    for ending in [*kinds, *_endings(labels, plain)]:
-        if _fits(plain, {_without(name, ending) for name in present if name.endswith(ending)}, some):
-            return Suffixes(None, ending)
-    for image_ending in _common_endings(images):
-        stems = {_without(name, image_ending) for name in images if name.endswith(image_ending)}
-        for ending in _endings(labels, stems):
-            if _fits(stems, {_without(name, ending) for name in present if name.endswith(ending)}, some):
-                return Suffixes(image_ending, ending)
-    return None
+    yield None, [ending for ending, _ in Counter(map(_suffix, labels)).most_common()]
+    yield None, _endings(labels, plain)
+    for ending in _common_endings(images):
+        yield ending, _endings(labels, {_without(name, ending) for name in images})
 
 
-def _fits(images: set[str], labels: set[str], some: bool) -> bool:
-    return bool(images & labels) if some else bool(images) and images <= labels
+def count_pairs(images: Sequence[str], labels: Sequence[str], suffixes: Suffixes) -> int:
+    """Counts the images that have a label."""
+    endings = [_suffix(name) if suffixes.image is None else suffixes.image for name in images]
+    return len({_without(name, ending) + suffixes.label for name, ending in zip(images, endings)} & set(labels))
 
 
 def _endings(labels: Sequence[str], stems: set[str]) -> list[str]:
@@ -64,9 +70,15 @@ def _endings(labels: Sequence[str], stems: set[str]) -> list[str]:
 
 def _common_endings(names: Sequence[str]) -> list[str]:
     """Lists endings that all names have, the longest first, such as ``_leftImg8bit.png`` and ``.png``."""
-    reversed_names = [PurePosixPath(name).name[::-1] for name in names]
-    common = os.path.commonprefix(reversed_names)[::-1]
+    first, last = (name[::-1] for name in (min(names, key=_reversed), max(names, key=_reversed)))
+    differs = next((place for place, (one, other) in enumerate(zip(first, last)) if one != other or one == '/'),
+                   min(len(first), len(last)))
+    common = first[:differs][::-1]
     return [common[place:] for place, letter in enumerate(common) if letter in _MARKS]
+
+
+def _reversed(name: str) -> str:
+    return name[::-1]
 
 
 def _suffix(name: str) -> str:

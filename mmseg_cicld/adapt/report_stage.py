@@ -1,78 +1,126 @@
 """The last stage: evaluates, writes summary and report, and exports the segmentor."""
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 
 from ..datasets.class_count import check_num_classes
 from ..engine.checkpoint_reading import read_checkpoint
 from ..engine.exporting import exported_segmentor, write_segmentor
-from .data_description import DataDescription
-from .data_stage import NOTES
-from .evaluation import RUNNING, TARGET, Scores, has_batch_norms, networks, score, target_statistics
 from ..json_files import read_json, write_json
-from .recording import read_curve
+from ..visualization import Example, save_examples, write_training_report
+from ..visualization.next_commands import best_checkpoint
+from ..visualization.run_facts import versions
+from ..visualization.training_record import read_record
+from .choices import LOW_CONFIDENCE, Settings
+from .data_description import DataDescription
+from .data_stage import ADAPTATION, NOTES
+from .evaluation import RUNNING, Scores, evaluate_checkpoint
+from .methods import SOURCE_ONLY
+from .options import Options
 
-SUMMARY, SEGMENTOR = 'summary.json', 'segmentor'
-LOW_CONFIDENCE = 0.3
-"""Mean confident share in the last tenth of the adaptation below which pseudo-labels hardly teach."""
-
-
-def best_checkpoint(folder: Path, last: Path) -> Path:
-    """Returns the checkpoint of the best validation, the last one where nothing was validated."""
-    found = sorted(folder.glob('best_mIoU_iter_*.pth'), key=lambda path: path.stat().st_mtime_ns)
-    return found[-1] if found else last
-
-
-def evaluate_stage(config: Config, checkpoint: Path, data: DataDescription) -> dict[str, dict[str, Scores]]:
-    """Scores each network of a checkpoint with both normalisations, by network and normalisation."""
-    loader = dict(
-        batch_size=config.train_dataloader.batch_size, num_workers=0, sampler=dict(type='KeyedInfiniteSampler'),
-        dataset=dict(type='UnlabelledDataset', target=data.target.dataset(config.target_pipeline, data.metainfo)))
-    found: dict[str, dict[str, Scores]] = {}
-    for name, network in networks(config, str(checkpoint)).items():
-        found[name] = {RUNNING: score(network, config.val_dataloader)}
-        if has_batch_norms(network):
-            with target_statistics(network, loader):
-                found[name][TARGET] = score(network, config.val_dataloader)
-    return found
+SUMMARY, SEGMENTOR, REPORT = 'summary.json', 'segmentor', 'report.html'
+_TITLES = {SOURCE_ONLY: 'source-only', ADAPTATION: 'adapted'}
+_SHOWN_IMAGES = 5
 
 
-def export(config: Config, checkpoint: Path, folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class StageResult:
+    """One finished training.
+
+    Args:
+        config: Its config.
+        checkpoint: The one that counts: the best where there are target labels, else the last.
+        scores: By network and normalisation; empty without target labels.
+    """
+
+    config: Config
+    checkpoint: Path
+    scores: Mapping[str, Mapping[str, Scores]]
+
+    @property
+    def evaluated(self) -> Scores | None:
+        """Scores of the network that the config evaluates, as it is exported."""
+        return self.scores[self.config.model.evaluate][RUNNING] if self.scores else None
+
+
+def report_on(options: Options, data: DataDescription, settings: Settings, last: Mapping[str, Path],
+              configs: Mapping[str, Path], report: Callable[[int, int, str], object]) -> None:
+    """Writes everything that comes after the trainings, ``summary.json`` last.
+
+    Args:
+        options: What was asked for.
+        data: Folders and classes.
+        settings: What was chosen.
+        last: Last checkpoint of each stage, in order.
+        configs: Config file of each stage.
+        report: Called with the number done, of all, and what they are.
+    """
+    results: dict[str, StageResult] = {}
+    for name, checkpoint in last.items():
+        # What adaptation began with is the end of the first stage, whatever was best there.
+        chosen = checkpoint if name != list(last)[-1] else best_checkpoint(checkpoint.parent) or checkpoint
+        config = Config.fromfile(configs[name])
+        scores = {} if data.validation is None else evaluate_checkpoint(config, chosen, data, _SHOWN_IMAGES)
+        results[name] = StageResult(config, chosen, scores)
+        report(len(results), len(last), 'stages evaluated')
+    final = results[list(last)[-1]]
+    export(final.config, final.checkpoint, options.work_dir / SEGMENTOR)
+    summary = summarise(options, data, settings, results)
+    _write_report(options.work_dir, results, summary)
+    write_json(options.work_dir / SUMMARY, summary)
+
+
+def export(config: Config, checkpoint: Path, folder: Path) -> None:
     """Writes the network that the config evaluates as a plain mmseg segmentor."""
     loaded, config = read_checkpoint(checkpoint), Config(config.to_dict())
     check_num_classes(config)
     plain, network = exported_segmentor(config, loaded, checkpoint)
-    meta = loaded.get('meta', {}).get('dataset_meta') or {}
-    return write_segmentor(folder / SEGMENTOR, plain, network.state_dict(), meta)
+    write_segmentor(folder, plain, network.state_dict(), loaded.get('meta', {}).get('dataset_meta') or {})
 
 
-def confidence_note(folder: Path) -> str | None:
-    """Says what to do where the confident share stayed low; None where it did not, or there are no pseudo-labels."""
-    points = read_curve(folder, 'confident_share')
-    last = points[-max(1, len(points) // 10):]
-    if not last:
-        return None
-    share = sum(value for _, value in last) / len(last)
-    if share >= LOW_CONFIDENCE:
-        return None
-    return (f'only {100 * share:.0f} % of the target pixels had confident pseudo-labels at the end, so the adaptation '
-            'learned little from the target: train longer (--minutes, --iterations), lower threshold= of the '
-            'objectives in configs/adaptation.py (0.9, 0.8) and train with it, or add source images that are more '
-            'like the target')
+def summarise(options: Options, data: DataDescription, settings: Settings,
+              results: Mapping[str, StageResult]) -> dict:
+    """Collects the numbers of a run; mean IoU and IoU in percent, None for what is not known."""
+    seconds = {name: round(read_record(options.work_dir / name).seconds, 1) for name in results}
+    scored = {name: result.evaluated for name, result in results.items() if result.evaluated is not None}
+    final = list(results.values())[-1]
+    return dict(
+        source_only_miou=scored[SOURCE_ONLY].miou if scored else None,
+        adapted_miou=scored[ADAPTATION].miou if ADAPTATION in scored else None,
+        method=options.method, evaluated=final.config.model.evaluate, checkpoint=str(final.checkpoint),
+        iterations=dict(source_only=settings.source_only, adaptation=settings.adaptation), seed=options.seed,
+        seconds=round(sum(seconds.values()), 1), seconds_by_stage=seconds,
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU, {torch.get_num_threads()} threads',
+        versions=versions(), notes=_notes(options.work_dir, data, ADAPTATION in results),
+        per_class={name: {stage: scores.per_class[name] for stage, scores in scored.items()}
+                   for name in data.classes if scored},
+        networks=[dict(stage=stage, network=network, batch_norms=kind, miou=scores.miou)
+                  for stage, result in results.items() for network, kinds in result.scores.items()
+                  for kind, scores in kinds.items()])
 
 
-def as_json(evaluations: dict[str, dict[str, dict[str, Scores]]]) -> dict:
-    """Returns mean and class IoU by stage, network and normalisation."""
-    return {stage: {network: {kind: dict(miou=scores.miou, per_class=scores.per_class)
-                              for kind, scores in kinds.items()} for network, kinds in found.items()}
-            for stage, found in evaluations.items()}
+def _write_report(folder: Path, results: Mapping[str, StageResult], summary: dict) -> None:
+    final = list(results)[-1]
+    scored = {_TITLES[name]: result.evaluated for name, result in results.items() if result.evaluated is not None}
+    if scored:
+        examples = [Example(same[0].image, same[0].label, {name: each.prediction for name, each in zip(scored, same)})
+                    for same in zip(*(scores.examples for scores in scored.values()))]
+        save_examples(folder / final, examples, results[final].checkpoint.name)
+    evaluations = {name: dict(miou=scores.miou, iou=scores.per_class) for name, scores in scored.items()}
+    for row in summary['networks']:
+        evaluations[f'{_TITLES[row["stage"]]}: {row["network"]}, {row["batch_norms"]}'] = dict(miou=row['miou'], iou={})
+    write_training_report(folder / final, source_only=folder / SOURCE_ONLY if final != SOURCE_ONLY else None,
+                          evaluations=evaluations, notes=summary['notes'], path=folder / REPORT)
 
 
-def notes_of(folder: Path, data: DataDescription, adapted: Path | None) -> list[str]:
+def _notes(folder: Path, data: DataDescription, adapted: bool) -> list[str]:
     """Collects what a user has to know, a sentence each."""
     notes = list(read_json(folder / NOTES, []))
-    if adapted is not None and (low := confidence_note(adapted)):
+    if adapted and (low := _confidence_note(folder / ADAPTATION)):
         notes.append(low)
     if data.validation is None:
         notes.append('there are no target labels, so how good the networks are on the target is not known, and the '
@@ -85,11 +133,14 @@ def notes_of(folder: Path, data: DataDescription, adapted: Path | None) -> list[
     return notes
 
 
-def write_summary(folder: Path, summary: dict) -> None:
-    """Writes the numbers of the run."""
-    write_json(folder / SUMMARY, summary)
-
-
-def rounded(value: float | None) -> str:
-    """Returns percent for a sentence."""
-    return 'unknown' if value is None or math.isnan(value) else f'{value:.1f}'
+def _confidence_note(folder: Path) -> str | None:
+    """Says what to do where the confident share stayed low; None where it did not, or there are no pseudo-labels."""
+    values = [value for value in read_record(folder).confident_share.values() if value is not None]
+    last = values[-max(1, len(values) // 10):]
+    share = sum(last) / len(last) if last else math.inf
+    if share >= LOW_CONFIDENCE:
+        return None
+    return (f'only {100 * share:.0f} % of the target pixels had confident pseudo-labels at the end, so the adaptation '
+            'learned little from the target: train longer (--minutes, --iterations), lower threshold= in '
+            f'{folder.parent}/configs/{ADAPTATION}.py (0.9, 0.8) and train with it, or add source images that are '
+            'more like the target')

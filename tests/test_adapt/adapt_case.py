@@ -5,11 +5,11 @@ from pathlib import Path
 
 from mmseg_cicld.adapt.data_description import DataDescription, described
 from mmseg_cicld.adapt.options import Options
-from mmseg_cicld.adapt.stages import run_adaptation
+from mmseg_cicld.adapt.stages import plan_stages, run_adaptation
 from mmseg_cicld.progress import Progress
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'test_datasets'))
-from tiny_datasets import CLASSES, write_folder  # noqa: E402
+from tiny_datasets import CLASSES, write_folder
 
 ITERATIONS = 4
 
@@ -43,4 +43,6 @@ def describe(root: Path, **changes: object) -> DataDescription:
 def run(options: Options, data: DataDescription) -> tuple[dict, list[str]]:
     """Runs an adaptation and returns its summary and what it printed."""
     lines: list[str] = []
-    return run_adaptation(options, data, Progress(lines.append, report_every=0)), lines
+    progress = Progress(lines.append, report_every=0)
+    plan_stages(options, progress)
+    return run_adaptation(options, data, progress), lines

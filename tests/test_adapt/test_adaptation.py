@@ -1,5 +1,4 @@
 """tools/adapt.py trains, adapts, evaluates and exports; the same command goes on; its configs do the same."""
-import json
 import os
 import signal
 import subprocess
@@ -33,7 +32,7 @@ def _assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) 
 def test_all_results_are_there(finished: Finished):
     folder = finished.options.work_dir
     files = ('summary.json', 'audit.txt', 'choices.json', 'configs/source_only.py', 'configs/adaptation.py',
-             'segmentor/segmentor.py', 'segmentor/segmentor.pth', 'source_only/iter_2.pth', 'adaptation/iter_2.pth')
+             'segmentor/segmentor.py', 'segmentor/segmentor.pth', 'report.html', 'source_only/iter_2.pth', 'adaptation/iter_2.pth')
     assert [name for name in files if not (folder / name).is_file()] == []
     assert len(list((folder / 'adaptation').glob('best_mIoU_iter_*.pth'))) == 1
 
@@ -46,14 +45,15 @@ def test_progress_names_every_stage(finished: Finished):
 
 
 def test_networks_and_normalisations_are_reported_side_by_side(finished: Finished):
-    kinds = {'running statistics', 'statistics of the target'}
-    evaluations = finished.summary['evaluations']
-    assert {stage: set(found) for stage, found in evaluations.items()} == dict(
-        source_only={'student'}, adaptation={'student', 'teacher'})
-    for found in evaluations.values():
-        for scores in found.values():
-            assert set(scores) == kinds
-            assert set(scores['running statistics']['per_class']) == {'road', 'car', 'sign'}
+    rows = finished.summary['networks']
+    assert [(row['stage'], row['network'], row['batch_norms']) for row in rows] == [
+        (stage, network, kind) for stage, network in (('source_only', 'student'), ('adaptation', 'student'),
+                                                      ('adaptation', 'teacher'))
+        for kind in ('running statistics', 'statistics of the target')]
+    assert set(finished.summary['per_class']) == {'road', 'car', 'sign'}
+    report = (finished.options.work_dir / 'report.html').read_text()
+    assert 'adapted: teacher, statistics of the target' in report
+    assert 'The checkpoint was chosen by the labelled target images' in report
 
 
 def test_scores_are_those_of_mmseg(finished: Finished):
@@ -117,4 +117,4 @@ def test_stopped_in_each_stage_it_goes_on_to_the_same_weights(finished: Finished
     summary, _ = run(options, finished.data)
     for stage in ('source_only', 'adaptation'):
         _assert_equal(_weights(work_dir / stage), _weights(finished.options.work_dir / stage))
-    assert json.dumps(summary['evaluations']) == json.dumps(finished.summary['evaluations'])
+    assert summary['networks'] == finished.summary['networks']

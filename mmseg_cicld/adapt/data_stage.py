@@ -44,7 +44,7 @@ def prepare(options: Options, data: DataDescription, nproc: int, report: Report)
     folder = options.work_dir
     choices = read_json(folder / CHOICES, None)
     if choices is None:
-        statistics = _look_at_data(folder, data, nproc, report)
+        statistics = _look_at_data(options, data, nproc, report)
         facts = gather_facts(data, statistics, options.method)
         settings, speed = choose(facts, _stages(options, facts)), None
         if options.minutes is not None:
@@ -89,8 +89,8 @@ def _write_configs(options: Options, data: DataDescription, settings: Settings, 
                      statistics, None if first else before)
 
 
-def _look_at_data(folder: Path, data: DataDescription, nproc: int, report: Report) -> list[dict]:
-    notes = check_images(data)
+def _look_at_data(options: Options, data: DataDescription, nproc: int, report: Report) -> list[dict]:
+    folder, notes = options.work_dir, check_images(data, options.method != SOURCE_ONLY)
     datasets = dict(source=_listed(data.source, data), target=_listed(data.target, data))
     if data.validation is not None:
         datasets['labelled target'] = _listed(data.validation, data)

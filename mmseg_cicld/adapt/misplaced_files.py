@@ -12,8 +12,12 @@ _LOOKED_AT = 64  # of grey files, whether they are labels
 _KINDS_OF_LABELS = ('1', 'L', 'P')
 
 
-def check_images(data: DataDescription) -> list[str]:
+def check_images(data: DataDescription, adapts: bool = True) -> list[str]:
     """Looks at all files.
+
+    Args:
+        data: Folders and classes.
+        adapts: Whether the target is trained on; an oracle has the target as its source.
 
     Returns:
         What is worth knowing and no fault, a sentence each.
@@ -35,7 +39,7 @@ def check_images(data: DataDescription) -> list[str]:
                 f'{len(same)} labelled target images are source images too, for example {same[0][1]} and '
                 f'{same[0][0]}: the score would be one of images that were trained on with labels. Remove them from '
                 'one of the folders')
-    same = _same(data.source, data.target)
+    same = _same(data.source, data.target) if adapts else []
     if len(same) == len(names):
         raise DataDescriptionError(f'all {len(names)} target images are source images too, for example {same[0][1]} '
                                    f'and {same[0][0]}: give images of another domain with --target')

@@ -276,5 +276,6 @@ def _crop_ratio(source: ImageSizes, scaled_hw: tuple[int, int]) -> float:
 def recorded(settings: Mapping[str, Any]) -> Settings:
     """Returns settings that were written to a file."""
     lists = ('crop_size', 'source_scale', 'target_scale')
-    return Settings(**{name: tuple(value) if name in lists and value is not None else value
-                       for name, value in settings.items()})
+    values: dict[str, Any] = {name: tuple(value) if name in lists and value is not None else value
+                              for name, value in settings.items()}
+    return Settings(**values)

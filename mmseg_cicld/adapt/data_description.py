@@ -1,5 +1,4 @@
 """What a user says of the data, however it is said: which folders, which classes."""
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +54,7 @@ class Images:
     def dataset(self, pipeline: object, classes: object, **changes: object) -> dict:
         """Returns the config of a :class:`FolderDataset`."""
         prefix = dict(img_path=str(self.images))
-        named = {} if self.suffixes.image is None else dict(img_suffix=self.suffixes.image)
+        named: dict[str, object] = {} if self.suffixes.image is None else dict(img_suffix=self.suffixes.image)
         if self.labels is not None:
             prefix['seg_map_path'] = str(self.labels)
             named |= {} if self.suffixes.label == '.png' else dict(seg_map_suffix=self.suffixes.label)
@@ -88,8 +87,8 @@ class DataDescription:
         return dict(classes=list(self.classes), **shown)
 
 
-def described(source: Sequence[Path], target: Path, classes: Path, target_labels: Path | None = None,
-              validation: Sequence[Path] | None = None) -> DataDescription:
+def described(source: tuple[Path, Path], target: Path, classes: Path, target_labels: Path | None = None,
+              validation: tuple[Path, Path] | None = None) -> DataDescription:
     """Checks the folders of the command line and returns what is known of the data.
 
     Args:
@@ -105,10 +104,10 @@ def described(source: Sequence[Path], target: Path, classes: Path, target_labels
     """
     labelled = None
     if validation is not None:
-        labelled = Images.found(*validation, role='validation')
+        labelled = Images.found(*validation, 'validation')
     elif target_labels is not None:
         labelled = Images.found(target, target_labels, 'target', some_labels=True)
-    return with_classes(Images.found(*source, role='source'), Images.found(target, None, 'target'), labelled,
+    return with_classes(Images.found(*source, 'source'), Images.found(target, None, 'target'), labelled,
                         dict(classes=str(classes)))
 
 

@@ -27,10 +27,11 @@ def color_table(palette: Sequence[Sequence[int]], ignored: Sequence[Sequence[int
                             *((color, IGNORE_INDEX) for color in ignored)]:
         if len(color) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in color):
             raise ValueError(f'the colour {color!r} is no RGB of three numbers from 0 to 255: correct the palette')
-        if tuple(color) in table:
-            raise ValueError(f'the colour {tuple(color)} stands for the ids {table[tuple(color)]} and {class_id}: give '
-                             'each class its own')
-        table[tuple(color)] = class_id  # type: ignore[index]
+        red, green, blue = color
+        known = table.setdefault((red, green, blue), class_id)
+        if known != class_id:
+            raise ValueError(f'the colour {(red, green, blue)} stands for the ids {known} and {class_id}: give each class '
+                             'its own')
     return table
 
 

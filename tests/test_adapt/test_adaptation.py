@@ -1,4 +1,5 @@
 """tools/adapt.py trains, adapts, evaluates and exports; the same command goes on; its configs do the same."""
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapt_case import ITERATIONS, Finished, run
+from adapt_case import ITERATIONS, Finished, describe, run
 from mmengine.config import Config
 from mmseg.registry import RUNNERS
 
@@ -119,3 +120,23 @@ def test_stopped_in_each_stage_it_goes_on_to_the_same_weights(finished: Finished
     for stage in ('source_only', 'adaptation'):
         _assert_equal(_weights(work_dir / stage), _weights(finished.options.work_dir / stage))
     assert summary['networks'] == finished.summary['networks']
+
+
+def test_without_target_labels_and_by_minutes(root):
+    """Nothing is said that is not known; the steps that were timed decide once how long it takes."""
+    data = describe(root, validation=None)
+    options = Options(root / 'work', minutes=0.001)
+    summary, _ = run(options, data)
+    choices = (root / 'work/choices.json').read_text()
+    speed = json.loads(choices)['speed']
+    assert len(speed['step']) == 2 and min(speed['step'].values()) > 0 and speed['validation'] == 0
+    assert summary['iterations'] == dict(source_only=1, adaptation=1) and not (root / 'work/timing').exists()
+    assert summary['source_only_miou'] is None is summary['adapted_miou'] and summary['networks'] == []
+    assert summary['checkpoint'].endswith('adaptation/iter_1.pth')
+    confidence, unknown = summary['notes']
+    assert confidence.startswith('only') and 'lower threshold=' in confidence
+    assert unknown.startswith('there are no target labels, so how good the networks are on the target is not known')
+    assert 'without a score for want of target labels' in closing_lines(options, data, summary)[0]
+    (root / 'work/summary.json').unlink()
+    run(options, data)
+    assert (root / 'work/choices.json').read_text() == choices

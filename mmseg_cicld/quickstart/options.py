@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..json_files import write_json
 
-OPTIONS_FILE = 'options.json'
+OPTIONS_FILE = 'quickstart.json'
 
 
 class OptionsChanged(ValueError):

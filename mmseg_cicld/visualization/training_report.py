@@ -1,5 +1,5 @@
 """The report of a training: one HTML file that needs nothing beside it."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ _CSS = {SOURCE_ONLY: 'source', ADAPTED: 'adapted', THIS: 'adapted', ORACLE: 'ora
 
 
 def write_training_report(work_dir: Path, *, source_only: Path | None = None, oracle: Path | None = None,
-                          evaluations: Mapping[str, Mapping] | None = None, path: Path | None = None) -> Path:
+                          evaluations: Mapping[str, Mapping] | None = None, notes: Sequence[str] = (),
+                          path: Path | None = None) -> Path:
     """Writes the report of a training, complete or not at all.
 
     It shows what :class:`ReportHook` has recorded or, of a training without it, what mmengine has logged; what is not
@@ -31,6 +32,7 @@ def write_training_report(work_dir: Path, *, source_only: Path | None = None, or
         oracle: Folder of the training on target labels, the upper bound.
         evaluations: Scores of networks evaluated side by side, by name: ``dict(miou=percent, iou={class: percent or
             None})``. ``'source-only'``, ``'adapted'`` and ``'oracle'`` replace the last validation of these trainings.
+        notes: Sentences that a reader has to know.
         path: The HTML file, by default ``WORK_DIR/report.html``.
 
     Returns:
@@ -52,6 +54,7 @@ def write_training_report(work_dir: Path, *, source_only: Path | None = None, or
     commands = next_commands(work_dir, record)
     body = [
         _header(work_dir, record), number_cards(_cards(record, results)),
+        list_section('What to know', [note[:1].upper() + note[1:] for note in notes]),
         curves(record, others, results.own, _CSS),
         _classes(results, colors), networks(results), class_shares(record, colors),
         picture_section('Predictions', f'By {origin}. {_HEAT}', example_rows(examples, record.palette), colors),

@@ -1,8 +1,10 @@
 """Training signals for unsupervised domain adaptation."""
 from .augmentation import Augmentation
 from .intensity_augmentation import IntensityAugmentation
-from .objectives import (ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation, LatentDomainAlignment,
-                         MaskedConsistency, Objective, OutputSpaceAdversarial, SourceSupervision)
+from .objectives import (ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation,
+                         FoundationFeatureDistance, LatentDomainAlignment, MaskedConsistency, Objective,
+                         OutputSpaceAdversarial, SourceSupervision)
+from .photometric_augmentation import PhotometricAugmentation
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
 from .uda_wrapper import UDAWrapper
@@ -11,5 +13,6 @@ from .uda_wrapper import UDAWrapper
 ClassMixEMA = UDAWrapper
 
 __all__ = ['Augmentation', 'ClassMixEMA', 'ClassMixSelfTraining', 'DegradationConsistency', 'EMATeacher',
-           'EntropyMinimisation', 'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency', 'Objective',
-           'OutputSpaceAdversarial', 'SourceSupervision', 'StrongAugmentation', 'UDAWrapper']
+           'EntropyMinimisation', 'FoundationFeatureDistance', 'IntensityAugmentation', 'LatentDomainAlignment',
+           'MaskedConsistency', 'Objective', 'OutputSpaceAdversarial', 'PhotometricAugmentation', 'SourceSupervision',
+           'StrongAugmentation', 'UDAWrapper']

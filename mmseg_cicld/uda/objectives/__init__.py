@@ -1,6 +1,7 @@
 """Training signals, a file a method."""
 from .degradation import DegradationConsistency
 from .entropy_minimisation import EntropyMinimisation
+from .foundation_distance import FoundationFeatureDistance
 from .latent_alignment import LatentDomainAlignment
 from .masked_consistency import MaskedConsistency
 from .objective import Objective
@@ -8,5 +9,5 @@ from .output_adversarial import OutputSpaceAdversarial
 from .self_training import ClassMixSelfTraining
 from .source import SourceSupervision
 
-__all__ = ['ClassMixSelfTraining', 'DegradationConsistency', 'EntropyMinimisation', 'LatentDomainAlignment',
-           'MaskedConsistency', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision']
+__all__ = ['ClassMixSelfTraining', 'DegradationConsistency', 'EntropyMinimisation', 'FoundationFeatureDistance',
+           'LatentDomainAlignment', 'MaskedConsistency', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision']

@@ -25,20 +25,21 @@ class UnsavedNetwork(nn.Module):
         self._hidden: list[nn.Module] = []  # in a list, PyTorch does not see it
         self.register_buffer('_place', torch.zeros(()), persistent=False)
 
-    @property
-    def network(self) -> nn.Module:
-        """The network, on the device and in the precision that its owner has."""
+    def built(self) -> nn.Module:
+        """Returns the network, on the device and in the precision that its owner has."""
         if not self._hidden:
             with seeded_globals(0):
                 network = MODELS.build(self._config)
                 network.init_weights()
-            self._hidden.append(network.requires_grad_(False).eval().to(self._place))
+            network.requires_grad_(False).to(self._place)
+            network.eval()  # which gives nothing back for backbones of mmseg
+            self._hidden.append(network)
         return self._hidden[0]
 
     @torch.no_grad()
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Returns the maps [B, C, h, w] that the network gives."""
-        maps = self.network(images_BCHW)
+        maps = self.built()(images_BCHW)
         return (maps, ) if isinstance(maps, Tensor) else tuple(maps)
 
     def _apply(self, fn: Callable, *args, **kwargs) -> 'UnsavedNetwork':

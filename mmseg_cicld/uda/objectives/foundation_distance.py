@@ -81,7 +81,7 @@ class FoundationFeatureDistance(Objective):
 
     def start_from(self, student: TrainableSegmentor) -> None:
         """Builds the frozen network with its weights, so that what is wrong with them is known before training."""
-        _ = self.frozen.network
+        self.frozen.built()
 
     def forward(self, context: StepContext, domain: str) -> dict[str, Tensor]:
         """Computes the loss on the images of one domain, ``'source'`` or ``'target'``."""

@@ -153,6 +153,27 @@ def replace_pkg_resources() -> bool:
     return True
 
 
+def load_adafactor_on_demand() -> bool:
+    """Lets mmengine register transformers' Adafactor without importing it, which takes seconds in every process.
+
+    Returns:
+        Whether it was done: not without transformers, nor where the optimisers of mmengine are imported already.
+    """
+    if 'mmengine.optim' in sys.modules or 'transformers' in sys.modules or not importlib.util.find_spec('transformers'):
+        return False
+    sys.modules['transformers'] = None  # type: ignore[assignment]  # Python's own way to say that it cannot be imported
+    try:
+        optimizers = importlib.import_module('mmengine.optim.optimizer.builder').OPTIMIZERS
+    finally:
+        del sys.modules['transformers']
+    optimizers.register_module(name='Adafactor', module=_adafactor)
+    return True
+
+
+def _adafactor(*args: object, **kwargs: object) -> object:
+    return importlib.import_module('transformers').Adafactor(*args, **kwargs)
+
+
 def apply() -> None:
     """Checks the host packages and applies the repairs that they need.
 
@@ -160,6 +181,7 @@ def apply() -> None:
         ImportError: If the host packages are missing, mixed or of a wrong version.
     """
     refuse_mixed_sets()
+    load_adafactor_on_demand()
     import_hosts()
     name_config_packages()
     replace_pkg_resources()

@@ -4,12 +4,13 @@ Whoever builds on diffusers imports it in the function that does: it takes as lo
 networks do without it.
 """
 from .autoencoder import AutoencoderPretraining
-from .backbones import AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer
-from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead
+from .backbones import (AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer, TransformersBackbone,
+                        ViTAdapterBackbone)
+from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead, UpscaleHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation,
                         MixedDegradation, NoiseDegradation)
 from .losses import DegradationConsistencyLoss, DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
-from .necks import InterCoderNeck, SegFormerAdapter
+from .necks import InterCoderNeck, SegFormerAdapter, SimpleFeaturePyramid
 from .segmentors import HRDAEncoderDecoder
 from .verified_pretrained import VerifiedPretrained
 
@@ -18,5 +19,5 @@ __all__ = [
     'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'EfficientNetLite',
     'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
     'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter',
-    'VerifiedPretrained'
+    'SimpleFeaturePyramid', 'TransformersBackbone', 'UpscaleHead', 'VerifiedPretrained', 'ViTAdapterBackbone'
 ]

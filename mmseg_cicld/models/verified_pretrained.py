@@ -109,18 +109,9 @@ class VerifiedPretrained:
 
     def _read(self, path: Path) -> dict[str, Tensor]:
         try:
-            if path.suffix == '.safetensors':
-                content = load_file(path)
-            else:
-                content = torch.load(path, map_location='cpu', weights_only=True)
-        except Exception as error:  # torch raises a different type for each way in which a file can be broken
-            reason = str(error).splitlines()[0] if str(error) else ''
-            raise self._error(f'{path} cannot be read as weights ({type(error).__name__}: {reason})') from error
-        for wrapper in ('state_dict', 'model'):
-            if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-                content = content[wrapper]
-        if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-            raise self._error(f'{path} holds no dictionary of tensors')
+            content = read_tensors(path)
+        except ValueError as error:
+            raise self._error(f'{path} {error}') from error
         return {name[len(self.prefix):]: value for name, value in content.items() if name.startswith(self.prefix)}
 
     def _check_names(self, state: dict[str, Tensor], module: nn.Module) -> None:
@@ -140,6 +131,28 @@ class VerifiedPretrained:
             f'pretrained weights of {key}: {problem}. To use a file that you have: --cfg-options '
             f'{key}.checkpoint=/path/to/{self.checkpoint.rsplit("/", 1)[-1]}   To start from random weights: '
             f'--cfg-options {key}=None   (without "segmentor." if the config has none)')
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads the tensors of a file without executing anything in it, also from under ``state_dict`` or ``model``.
+
+    Raises:
+        ValueError: If it is broken, or holds something else; says how.
+    """
+    try:
+        if path.suffix == '.safetensors':
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises a different type for each way in which a file can be broken
+        reason = str(error).splitlines()[0] if str(error) else ''
+        raise ValueError(f'cannot be read as weights ({type(error).__name__}: {reason})') from error
+    for wrapper in ('state_dict', 'model'):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError('holds no dictionary of tensors')
+    return content
 
 
 def _some(names: list[str]) -> str:

@@ -2,5 +2,8 @@
 from .autoencoder_encoder import AutoencoderEncoder
 from .efficientnet_lite import EfficientNetLite
 from .fused_mix_vision_transformer import FusedMixVisionTransformer
+from .transformers_backbone import TransformersBackbone
+from .vit_adapter_backbone import ViTAdapterBackbone
 
-__all__ = ['AutoencoderEncoder', 'EfficientNetLite', 'FusedMixVisionTransformer']
+__all__ = ['AutoencoderEncoder', 'EfficientNetLite', 'FusedMixVisionTransformer', 'TransformersBackbone',
+           'ViTAdapterBackbone']

@@ -30,7 +30,8 @@ class UnsavedNetwork(nn.Module):
         if not self._hidden:
             with seeded_globals(0):
                 network = MODELS.build(self._config)
-                network.init_weights()
+                if hasattr(network, 'init_weights'):  # as mmengine does it
+                    network.init_weights()
             network.requires_grad_(False).to(self._place)
             network.eval()  # which gives nothing back for backbones of mmseg
             self._hidden.append(network)

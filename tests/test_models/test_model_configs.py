@@ -1,4 +1,5 @@
 """The model and schedule configs: they build, agree with the tables, and give the published learning rates."""
+import math
 import re
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def variant_of(name: str) -> str | None:
 def build(name: str, **backbone) -> nn.Module:
     config = Config.fromfile(BASE / 'models' / f'{name}.py').model
     config.backbone.update(init_cfg=None, **backbone)
+    if 'dino' in name:
+        vit = config.backbone.vit
+        vit.weights = None
+        vit.model.update(num_hidden_layers=4, hidden_size=64, num_attention_heads=2)
+        config.decode_head.in_channels = [64] * 4
     if 'vae' in name:
         config.neck.in_channels = config.backbone.autoencoder.block_out_channels[-2:]
     if config.decode_head.num_classes is None:  # for own data: training fills it in from the dataset
@@ -40,7 +46,7 @@ def test_model_config_gives_logits_of_every_class(name):
     size = variant_of(name)
     shallow = dict(depth=50) if size is None else dict(
         variant=None, embed_dims=MIT_VARIANTS[size].embed_dims, num_layers=(1, 1, 1, 1))
-    shallow = {} if 'lite' in name else shallow
+    shallow = {} if 'lite' in name or 'dino' in name else shallow
     narrow = dict(autoencoder=dict(block_out_channels=(32, 32, 64, 64), layers_per_block=1,
                                    down_block_types=('DownEncoderBlock2D', ) * 4,
                                    up_block_types=('UpDecoderBlock2D', ) * 4))
@@ -48,7 +54,8 @@ def test_model_config_gives_logits_of_every_class(name):
     with torch.no_grad():
         logits = model(torch.randn(1, 3, 128, 64), mode='tensor')
     stride = 8 if 'deeplabv2' in name else 4
-    assert logits.shape == (1, 19, 128 // stride, 64 // stride)
+    scale = 1120 / 1024 if 'dinov2' in name else 1
+    assert logits.shape == (1, 19, *(math.ceil(side * scale / stride) for side in (128, 64)))
     assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
 
 

@@ -1,5 +1,5 @@
 # The schedule of VFM-UDA++: a linear warm-up from a thousandth of the rate over 1500 iterations, then the straight line
-# from the full rate at iteration 0 to nothing at 40 000. So the rate falls to 0.9625 of itself when the warm-up is over.
+# from the full rate at iteration 0 to nothing at 40 000. So the rate falls to 0.9625 of itself behind the warm-up.
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=1500),
     dict(type='MultiStepLR', milestones=[1500], gamma=1 - 1500 / 40000, by_epoch=False),

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from mmseg_cicld.datasets import check_num_classes
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida')
+BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida', 'several_domains')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py')) if 'cicld' not in path.stem]
 AUTOENCODERS = sorted((ROOT / 'configs').glob('cicld/cicld-pretraining_*.py'))
 DENOISERS = sorted((ROOT / 'configs').glob('cicld/cicld-denoiser_*.py'))
@@ -24,7 +24,8 @@ FOUNDATION = sorted((ROOT / 'configs' / 'vfm_uda').glob('*.py'))
 # One of each method and family of networks: the others differ in data, width and rate, see test_foundation_configs.py.
 FOUNDATION_KINDS = [path for path in FOUNDATION if '_dinov2-l_' in path.stem or '_dinov3-l_' in path.stem
                     if '_gta2cityscapes-' in path.stem]
-CONFIGS = BENCHMARKS + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
+SOURCE_FREE = sorted((ROOT / 'configs' / 'source_free').glob('*.py'))
+CONFIGS = BENCHMARKS + SOURCE_FREE + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))
                         if not path.stem.startswith('target-')] + FOUNDATION_KINDS
 SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels

@@ -74,8 +74,9 @@ def check_step(source: DomainBatch | None, target: DomainBatch | None, objective
     Raises:
         ValueError: If it does.
     """
-    if source is None or source.labels_BHW is None:
-        raise ValueError("a training batch needs labelled images under the key 'source': use "
+    wanting = [objective.name for objective in objectives if objective.needs_source]
+    if wanting and (source is None or source.labels_BHW is None):
+        raise ValueError(f"the objectives {wanting} need labelled images under the key 'source' of a batch: use "
                          "train_dataloader.dataset=dict(type='UDADataset', source=..., target=...)")
     wanting = [objective.name for objective in objectives if objective.needs_target]
     if target is None and wanting:

@@ -15,7 +15,7 @@ from ..models.segmentor_protocol import TrainableSegmentor, TrainingOutput, View
 from ..random_streams import KeyedStreams
 from .augmentation import Augmentation
 from .mixing import NUM_IDS, MixedBatch, choose_classes, class_mix, mix_masks, present_ids
-from .pseudo_labels import PseudoLabelRule, PseudoLabels
+from .pseudo_labels import LabelWeighting, PseudoLabels
 from .teacher import EMATeacher
 
 
@@ -79,8 +79,8 @@ class StepContext:
         self._passes: dict[str, StudentPass] = {}
         self._streams = streams
         self._teacher_labels: tuple[Tensor, Tensor] | None = None
-        self._pseudo_labels: dict[PseudoLabelRule, PseudoLabels] = {}
-        self._mixed: dict[tuple[PseudoLabelRule, Augmentation, Augmentation | None], MixedBatch] = {}
+        self._pseudo_labels: dict[LabelWeighting, PseudoLabels] = {}
+        self._mixed: dict[tuple[LabelWeighting, Augmentation, Augmentation | None], MixedBatch] = {}
         self._shown: dict[str, Tensor] = {}
 
     @property
@@ -141,7 +141,7 @@ class StepContext:
         return [self._streams.integer(f'{name}.sample', self.iteration, index) for index in self.sample_indices(samples)]
 
     @torch.no_grad()
-    def pseudo_labels(self, rule: PseudoLabelRule) -> PseudoLabels:
+    def pseudo_labels(self, rule: LabelWeighting) -> PseudoLabels:
         """Returns the teacher's pseudo-labels of the clean target images under a rule."""
         if rule not in self._pseudo_labels:
             if self._teacher_labels is None:
@@ -150,15 +150,15 @@ class StepContext:
         return self._pseudo_labels[rule]
 
     @torch.no_grad()
-    def pseudo_labels_of(self, teacher: EMATeacher, rule: PseudoLabelRule) -> PseudoLabels:
+    def pseudo_labels_of(self, teacher: EMATeacher, rule: LabelWeighting) -> PseudoLabels:
         """The same by another teacher than the model's, computed anew."""
         return self._weighted(teacher.labels_and_confidence(self.target.images_BCHW), rule)
 
-    def _weighted(self, predicted: tuple[Tensor, Tensor], rule: PseudoLabelRule) -> PseudoLabels:
+    def _weighted(self, predicted: tuple[Tensor, Tensor], rule: LabelWeighting) -> PseudoLabels:
         return rule(*predicted, self.target.valid_B1HW, self.target.real_BHW)
 
     @torch.no_grad()
-    def mixed(self, rule: PseudoLabelRule, augmentation: Augmentation,
+    def mixed(self, rule: LabelWeighting, augmentation: Augmentation,
               target_augmentation: Augmentation | None = None) -> MixedBatch:
         """Returns the ClassMix batch; source image i is pasted onto target image i.
 
@@ -202,7 +202,9 @@ class StepContext:
 
     def panel(self) -> dict[str, Tensor]:
         """Returns what this step computed as CPU tensors for a picture; images are RGB uint8 [B, 3, H, W]."""
-        parts = dict(source_image=self._picture(self.source.images_BCHW), source_label=self.source.labels_BHW)
+        parts = {}
+        if self.source is not None:
+            parts.update(source_image=self._picture(self.source.images_BCHW), source_label=self.source.labels_BHW)
         if self.target is not None:
             parts['target_image'] = self._picture(self.target.images_BCHW)
         for pseudo in list(self._pseudo_labels.values())[:1]:

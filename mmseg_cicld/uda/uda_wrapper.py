@@ -134,7 +134,8 @@ class UDAWrapper(BaseModel):
         """Runs one iteration.
 
         Args:
-            data: ``source`` and ``target`` batches of :class:`UDADataset`.
+            data: ``source`` and ``target`` batches of :class:`UDADataset`; one of them may be missing if no
+                objective needs it.
             optim_wrapper: mmengine's optimiser wrapper.
             ddp: The DDP module around this model, if there is one.
 
@@ -158,7 +159,7 @@ class UDAWrapper(BaseModel):
             entries = self._run_pass(context, index, part, (index, part) == passes[-1], optim_wrapper, ddp)
             log['loss'] = log.get('loss', 0) + entries.pop('loss')
             log.update(entries)
-        files = context.source.files + (context.target.files if context.target else ())
+        files = sum((domain.files for domain in (context.source, context.target) if domain is not None), ())
         log = read_finite(log, self._counts['iteration'] + 1, files, self, optim_wrapper)
         self._step(optim_wrapper)
         if self.keep_step:

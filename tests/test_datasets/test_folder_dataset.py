@@ -122,7 +122,22 @@ def test_images_that_share_a_label(tmp_path):
         build(tmp_path)
 
 
-def test_ann_file_is_refused(tmp_path):
+def test_ann_file_chooses_images(tmp_path):
+    write_folder(tmp_path, 4)
+    (tmp_path / 'few.txt').write_text('003.png\n001\n\n')
+    dataset = build(tmp_path, ann_file='few.txt')
+    assert [dataset.get_data_info(place)['img_path'][-7:] for place in range(len(dataset))] == ['001.png', '003.png']
+    assert [dataset.get_data_info(place)['seg_map_path'][-7:] for place in range(2)] == ['001.png', '003.png']
+
+
+@pytest.mark.parametrize('content, words', [
+    (None, 'ann_file=.*few.txt.* does not exist'),
+    ('000\n009\n', r"few.txt lists 1 images that are not there, such as \['009'\]"),
+    ('\n', 'few.txt lists 0 images'),
+])
+def test_ann_file_that_does_not_fit(tmp_path, content, words):
     write_folder(tmp_path, 1)
-    with pytest.raises(ValueError, match='takes all images of a folder'):
-        build(tmp_path, ann_file='train.txt')
+    if content is not None:
+        (tmp_path / 'few.txt').write_text(content)
+    with pytest.raises(ValueError, match=words):
+        build(tmp_path, ann_file='few.txt')

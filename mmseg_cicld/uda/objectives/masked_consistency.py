@@ -63,6 +63,7 @@ class MaskedConsistency(Objective):
             self.augmentation = build_augmentation(augment if isinstance(augment, dict) else None,
                                                    order_and_blur_of_first=True)
         self.rule = PseudoLabelRule(threshold, ignore_top, ignore_bottom)
+        self.needs_source = images != 'target'
         self.needs_target = images != 'source'
         self.needs_teacher = self.needs_target and own_teacher is None
         self.teacher: EMATeacher | None = None

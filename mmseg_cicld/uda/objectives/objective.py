@@ -25,6 +25,8 @@ class Objective(nn.Module):
         name: Prefix of its entries in the log, unique among the objectives of a model.
     """
 
+    # Whether it uses labelled source images; without one that does, a training is source-free.
+    needs_source = True
     needs_target = False
     needs_teacher = False
     # Whether it predicts with the student without labels (``predict_student``).

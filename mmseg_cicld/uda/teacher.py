@@ -36,9 +36,9 @@ class EMATeacher(nn.Module):
         """Sets the mode, but leaves dropout and drop path off."""
         super().train(mode)
         for module in self.modules():
-            # mmcv and timm each have a DropPath class of their own, so the name decides.
+            # mmcv, timm and each network of transformers have a DropPath class of their own, so the name decides.
             if isinstance(module, (nn.modules.dropout._DropoutNd, nn.MultiheadAttention)) \
-                    or type(module).__name__ == 'DropPath':
+                    or type(module).__name__.lower().endswith('droppath'):
                 module.training = False
         return self
 

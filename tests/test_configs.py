@@ -22,8 +22,7 @@ PRETRAINING = AUTOENCODERS + DENOISERS
 CICLD = [path for path in sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-*k_*.py')) if path not in PRETRAINING]
 FOUNDATION = sorted((ROOT / 'configs' / 'vfm_uda').glob('*.py'))
 # One of each method and family of networks: the others differ in data, width and rate, see test_foundation_configs.py.
-FOUNDATION_KINDS = [path for path in FOUNDATION if '_dinov2-l_' in path.stem or '_dinov3-l_' in path.stem
-                    if '_gta2cityscapes-' in path.stem]
+FOUNDATION_KINDS = [path for path in FOUNDATION if '-large_' in path.stem and '_gta2cityscapes-' in path.stem]
 SOURCE_FREE = sorted((ROOT / 'configs' / 'source_free').glob('*.py'))
 CONFIGS = BENCHMARKS + SOURCE_FREE + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))

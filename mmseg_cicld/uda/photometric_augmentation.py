@@ -51,7 +51,7 @@ class PhotometricAugmentation:
     def __post_init__(self) -> None:
         for key, most in RANGES.items():
             value = getattr(self, key)
-            if value < 0 or most is not None and value > most:
+            if value < 0 or (most is not None and value > most):
                 allowed = '0 and more' if most is None else f'values in [0, {most:g}]'
                 raise ValueError(f'PhotometricAugmentation got {key}={value}, allowed are {allowed}')
         if len(self.blur_sigma) != 2 or not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:

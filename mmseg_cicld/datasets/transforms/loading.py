@@ -88,18 +88,20 @@ class LoadPseudoLabelMargins(BaseTransform):
 
     def __init__(self, margins: tuple[int, int, int, int] | None = None,
                  shares: tuple[float, float, float, float] | None = None) -> None:
-        if (margins is None) == (shares is None):
+        given = [values for values in (margins, shares) if values is not None]
+        if len(given) != 1:
             raise ValueError('LoadPseudoLabelMargins takes margins in pixels or shares of the image: give one of them')
         if margins is not None and (len(margins) != 4 or min(margins) < 0):
             raise ValueError(f'margins={margins}: give four numbers of pixels (top, bottom, left, right), 0 or more')
         if shares is not None and (len(shares) != 4 or min(shares) < 0 or max(shares) >= 1):
             raise ValueError(f'shares={shares}: give four shares of the image (top, bottom, left, right) in [0, 1)')
-        self.margins, self.shares = margins, shares
+        self.values, self.of_image = given[0], shares is not None
 
     def transform(self, results: dict) -> dict:
         """Adds the mask."""
         height, width = results['img'].shape[:2]
-        margins = self.margins or [int(share * side) for share, side in zip(self.shares, (height, height, width, width))]
+        sides = (height, height, width, width) if self.of_image else (1, 1, 1, 1)
+        margins = [int(value * side) for value, side in zip(self.values, sides)]
         top, bottom, left, right = margins
         if top + bottom >= height or left + right >= width:
             raise DataFileError(f'the margins {tuple(margins)} (top, bottom, left, right) of LoadPseudoLabelMargins '

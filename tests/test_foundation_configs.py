@@ -54,10 +54,26 @@ def test_names_say_what_is_inside(name):
     assert config.train_dataloader.batch_size == images and config.train_cfg.max_iters == 40000
     assert config.optim_wrapper.optimizer.lr == pytest.approx(
         BASE_RATES.get((network, benchmark), 5e-5) * (gpus * images)**0.5)
+    if benchmark == 'synthetic2real':
+        return
     folders = dict(gta='gta', synthia='synthia', cityscapes='cityscapes', acdc='acdc', darkzurich='dark_zurich')
     source, target = (folders[domain] for domain in benchmark.split('2'))
     assert config.train_dataloader.dataset.source.data_root == f'data/{source}'
     assert config.val_dataloader.dataset.data_root == config.test_dataloader.dataset.data_root == f'data/{target}'
+
+
+def test_all_synthetic_to_all_real_domains():
+    adapted, lone = (Config.fromfile(CONFIGS[f'{method}_dinov2-large_4xb2-40k_synthetic2real-1024x1024'])
+                     for method in ('vfm-uda', 'source-only'))
+    data = adapted.train_dataloader.dataset
+    assert [part.data_root for part in data.source.datasets] == ['data/gta', 'data/synthia']
+    assert [part.data_root for part in data.target.datasets] == ['data/cityscapes', 'data/acdc', 'data/dark_zurich']
+    assert [part.pipeline[2].scale[1] for part in data.source.datasets + data.target.datasets] == [1440, 1024, 1024, 1024, 1024]
+    assert lone.train_dataloader.dataset.source == data.source and lone.train_dataloader.dataset.target is None
+    assert lone.model.segmentor == adapted.model.segmentor and lone.model.teacher is None
+    assert lone.model.objectives == adapted.model.objectives[:1] and lone.val_dataloader == adapted.val_dataloader
+    scored = [part.data_root for part in adapted.val_dataloader.dataset.datasets]
+    assert scored == [*adapted.val_evaluator.domains.values()] == [part.data_root for part in data.target.datasets]
 
 
 def test_recipe_is_the_published_one():

@@ -82,6 +82,9 @@ def run(method: str) -> list[str]:
             objective.feature_distance.min_ratio = 0.25
         if objective.get('mixing'):
             objective.mixing.threshold = threshold
+        if 'network' in objective:
+            objective.network = copy.deepcopy(SEGMENTOR['backbone'])
+            objective.update(out_channels=64, size=(SIZE, SIZE))
     torch.manual_seed(0)
     model = MODELS.build(dict(type='ClassMixEMA', segmentor=copy.deepcopy(segmentor), objectives=objectives,
                               teacher=config.teacher, train_only=config.get('train_only'))).double().train()

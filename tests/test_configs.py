@@ -21,10 +21,13 @@ AUTOENCODERS = sorted((ROOT / 'configs').glob('cicld/cicld-pretraining_*.py'))
 DENOISERS = sorted((ROOT / 'configs').glob('cicld/cicld-denoiser_*.py'))
 PRETRAINING = AUTOENCODERS + DENOISERS
 CICLD = [path for path in sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-*k_*.py')) if path not in PRETRAINING]
+FOUNDATION = sorted((ROOT / 'configs' / 'vfm_uda').glob('*.py'))
+# One of each method and family of networks: the others differ in data, width and rate, see test_foundation_configs.py.
+FOUNDATION_KINDS = [path for path in FOUNDATION if '-large_' in path.stem and '_gta2cityscapes-' in path.stem]
 SOURCE_FREE = sorted((ROOT / 'configs' / 'source_free').glob('*.py'))
 CONFIGS = BENCHMARKS + SOURCE_FREE + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))
-                        if not path.stem.startswith('target-')]
+                        if not path.stem.startswith('target-')] + FOUNDATION_KINDS
 SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels
 
 
@@ -44,7 +47,11 @@ def shrink(segmentor: dict) -> None:
     if segmentor.backbone.type == 'FusedMixVisionTransformer':
         segmentor.backbone.pop('variant')
         segmentor.backbone.update(embed_dims=8, num_layers=(1, 1, 1, 1))
-    if 'neck' in segmentor:
+    if segmentor.backbone.type == 'ViTAdapterBackbone':
+        shrink_vit(segmentor.backbone.vit)
+        segmentor.backbone.update(inplanes=8, head_channels=16)
+        head.in_channels = [32] * 4
+    elif 'neck' in segmentor:
         shrink_diffusion(segmentor)
     elif segmentor.backbone.type == 'FusedMixVisionTransformer':
         head.update(in_channels=[8, 16, 40, 64], channels=16)
@@ -55,6 +62,21 @@ def shrink(segmentor: dict) -> None:
     if segmentor.type == 'HRDAEncoderDecoder':
         segmentor.hr_crop_size = (SIZE[0] // 2, SIZE[1] // 2)
         head.attention_embed_dim = 16
+
+
+def shrink_vit(vit: dict) -> None:
+    vit.weights = None
+    vit.model.update(hidden_size=32, num_hidden_layers=4, num_attention_heads=2)
+    if 'intermediate_size' in vit.model:
+        vit.model.intermediate_size = 64
+
+
+def shrink_frozen(objectives: list) -> None:
+    for objective in objectives:
+        if 'network' in objective:
+            shrink_vit(objective.network)
+            objective.network.out_indices = (3, )
+            objective.update(out_channels=32, size=(56, 56))
 
 
 def shrink_diffusion(segmentor: dict) -> None:
@@ -86,6 +108,7 @@ def test_trains_one_iteration(path):
     for objective in config.model.objectives:
         if objective.type == 'MaskedRepresentationModeling':
             objective.update(width=16, heads=2)
+    shrink_frozen(config.model.objectives)
     model = MODELS.build(config.model).train()
     optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
     before = model.student.decode_head.state_dict()
@@ -113,7 +136,8 @@ def test_autoencoders_train_one_iteration(path):
     assert config.val_cfg is config.val_dataloader is config.val_evaluator is None
 
 
-@pytest.mark.parametrize('path', CONFIGS + AUTOENCODERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', CONFIGS + AUTOENCODERS + [path for path in FOUNDATION if path not in CONFIGS],
+                         ids=lambda path: path.stem)
 def test_imports_the_package_once_and_resumes_exactly(path):
     config = Config.fromfile(path)
     assert config.custom_imports.imports == ['mmseg_cicld']
@@ -251,4 +275,4 @@ def test_model_index_names_files_that_are_there():
         for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
             assert (ROOT / model['Config']).is_file(), model['Config']
             listed.add((ROOT / model['Config']).name)
-    assert listed == {path.name for path in BENCHMARKS + CICLD + PRETRAINING}
+    assert listed == {path.name for path in BENCHMARKS + CICLD + PRETRAINING + FOUNDATION}

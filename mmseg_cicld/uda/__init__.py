@@ -2,9 +2,10 @@
 from .augmentation import Augmentation
 from .intensity_augmentation import IntensityAugmentation
 from .objectives import (BalancedLogits, ClassBalance, ClassMixSelfTraining, ComplementaryMasking,
-                         DegradationConsistency, EntropyMinimisation, LatentDomainAlignment, MaskedConsistency,
-                         MaskedRepresentationModeling, Objective, OutputSpaceAdversarial, SourceSupervision,
-                         TargetSelfTraining)
+                         DegradationConsistency, EntropyMinimisation, FoundationFeatureDistance, LatentDomainAlignment,
+                         MaskedConsistency, MaskedRepresentationModeling, Objective, OutputSpaceAdversarial,
+                         SourceSupervision, TargetSelfTraining)
+from .photometric_augmentation import PhotometricAugmentation
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
 from .uda_wrapper import UDAWrapper
@@ -14,6 +15,6 @@ ClassMixEMA = UDAWrapper
 
 __all__ = ['Augmentation', 'BalancedLogits', 'ClassBalance', 'ClassMixEMA', 'ClassMixSelfTraining',
            'ComplementaryMasking', 'DegradationConsistency', 'EMATeacher', 'EntropyMinimisation',
-           'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency', 'MaskedRepresentationModeling',
-           'Objective', 'OutputSpaceAdversarial', 'SourceSupervision', 'StrongAugmentation', 'TargetSelfTraining',
-           'UDAWrapper']
+           'FoundationFeatureDistance', 'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency',
+           'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial', 'PhotometricAugmentation',
+           'SourceSupervision', 'StrongAugmentation', 'TargetSelfTraining', 'UDAWrapper']

@@ -85,9 +85,9 @@ class StepContext:
         self._kept, self._corrections = kept, corrections or {}
         self._passes: dict[str, StudentPass] = {}
         self._streams = streams
-        self._teacher_logits: Tensor | None = None
+        self._teacher_labels: tuple[Tensor, Tensor] | None = None
         self._pseudo_labels: dict[LabelWeighting, PseudoLabels] = {}
-        self._mixed: dict[tuple[LabelWeighting, Augmentation], MixedBatch] = {}
+        self._mixed: dict[tuple[LabelWeighting, Augmentation, Augmentation | None], MixedBatch] = {}
         self._shown: dict[str, Tensor] = {}
 
     @property
@@ -153,43 +153,57 @@ class StepContext:
     def pseudo_labels(self, rule: LabelWeighting) -> PseudoLabels:
         """Returns the teacher's pseudo-labels of the clean target images under a rule."""
         if rule not in self._pseudo_labels:
-            if self._teacher_logits is None:
-                self._teacher_logits = self.teacher.logits(self.target.images_BCHW)
-            self._pseudo_labels[rule] = self._read(self._teacher_logits, rule)
+            if self._teacher_labels is None:
+                self._teacher_labels = self.teacher.labels_and_confidence(self.target.images_BCHW)
+            self._pseudo_labels[rule] = self._weighted(self._teacher_labels, rule)
         return self._pseudo_labels[rule]
 
     @torch.no_grad()
     def pseudo_labels_of(self, teacher: EMATeacher, rule: LabelWeighting) -> PseudoLabels:
         """The same by another teacher than the model's, computed anew."""
-        return self._read(teacher.logits(self.target.images_BCHW), rule)
+        return self._weighted(teacher.labels_and_confidence(self.target.images_BCHW), rule)
 
-    def _read(self, logits_BCHW: Tensor, rule: LabelWeighting) -> PseudoLabels:
-        labels_BHW, confidence_BHW = self.student.label_rule.labels_and_confidence(logits_BCHW)
-        return rule(labels_BHW, confidence_BHW, self.target.valid_B1HW, self.target.real_BHW)
+    def _weighted(self, predicted: tuple[Tensor, Tensor], rule: LabelWeighting) -> PseudoLabels:
+        return rule(*predicted, self.target.valid_B1HW, self.target.real_BHW)
 
     @torch.no_grad()
-    def mixed(self, rule: LabelWeighting, augmentation: Augmentation) -> MixedBatch:
-        """Returns the strongly augmented ClassMix batch; source image i is pasted onto target image i."""
-        key = (rule, augmentation)
+    def mixed(self, rule: LabelWeighting, augmentation: Augmentation,
+              target_augmentation: Augmentation | None = None) -> MixedBatch:
+        """Returns the ClassMix batch; source image i is pasted onto target image i.
+
+        Args:
+            rule: Of the pseudo-labels, which are those of clean target images.
+            augmentation: Of the mixed images.
+            target_augmentation: Of the target images before they are mixed; None: they stay as they are.
+        """
+        key = (rule, augmentation, target_augmentation)
         if key not in self._mixed:
             pseudo = self.pseudo_labels(rule)
             mask_BHW = self.mix_mask()
+            target_BCHW = self.target.images_BCHW
+            if target_augmentation is not None:
+                target_BCHW = self.augmented('mix.target', target_augmentation, target_BCHW)
             batch = class_mix(mask_BHW, (self.source.images_BCHW, self.source.labels_BHW),
-                              (self.target.images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW))
-            images = augmentation(batch.images_BCHW, self.student.normalisation, self._mix_uniform, self.indices)
-            self._mixed[key] = batch._replace(images_BCHW=images)
+                              (target_BCHW, pseudo.labels_BHW, pseudo.weights_BHW))
+            self._mixed[key] = batch._replace(images_BCHW=self.augmented('mix', augmentation, batch.images_BCHW))
         return self._mixed[key]
 
     @torch.no_grad()
     def mix_mask(self) -> Tensor:
         """Returns the ClassMix mask, bool [B, H, W], true where the source image is pasted."""
         labels_BHW = self.source.labels_BHW
-        scores = np.stack([self._mix_uniform('classes', i, size=NUM_IDS) for i in self.indices])
+        scores = np.stack([self.uniform('mix.classes', i, size=NUM_IDS) for i in self.indices])
         scores_BK = torch.from_numpy(scores).to(labels_BHW.device, non_blocking=True)
         return mix_masks(labels_BHW, choose_classes(present_ids(labels_BHW), scores_BK))
 
-    def _mix_uniform(self, name: str, *key: int, size: int | None = None) -> np.ndarray | float:
-        return self.uniform(f'mix.{name}', *key, size=size)
+    @torch.no_grad()
+    def augmented(self, name: str, augmentation: Augmentation, images_BCHW: Tensor) -> Tensor:
+        """Returns augmented images; what is drawn is keyed by ``name``."""
+        def uniform(draw: str, *key: int, size: int | tuple[int, ...] | None = None) -> np.ndarray | float:
+            return self.uniform(f'{name}.{draw}', *key, size=size)
+
+        indices = self.sample_indices(len(images_BCHW))
+        return augmentation(images_BCHW, self.student.normalisation, uniform, indices)
 
     def teacher_prediction(self) -> tuple[Tensor, Tensor] | None:
         """Returns label and confidence, [B, H, W], that the teacher gave each target pixel; None if it was not asked."""

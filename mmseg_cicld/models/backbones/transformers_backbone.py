@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..map_geometry import cropped_map, padded_to_multiple
 from .transformers_weights import OF_MODEL, build_network, is_plain, load_weights, source_of
 
 Change = Callable[[Tensor], Tensor | None]
@@ -174,37 +175,6 @@ class TransformersBackbone(BaseModule):
         self._unused = {name for name, parameter in self.model.named_parameters() if id(parameter) not in used}
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in self._unused)
-
-
-def padded_to_multiple(images_BCHW: Tensor, multiple: int) -> Tensor:
-    """Pads images with zeros below and on the right until both sides are multiples of ``multiple``."""
-    height, width = images_BCHW.shape[2:]
-    below, right = -height % multiple, -width % multiple
-    return F.pad(images_BCHW, (0, right, 0, below)) if below or right else images_BCHW
-
-
-def cropped_map(map_BChw: Tensor, stride: int, size: Sequence[int]) -> Tensor:
-    """Gives the map of a padded image the places that divide the unpadded one evenly.
-
-    Args:
-        map_BChw: Map of the padded image.
-        stride: Pixels to a place.
-        size: Height and width of the unpadded image.
-
-    Returns:
-        [B, C, ceil(H / stride), ceil(W / stride)], bilinear at the middle of each place.
-    """
-    if all(side % stride == 0 for side in size):
-        return map_BChw[:, :, :size[0] // stride, :size[1] // stride]
-    rows, columns = (_interpolation(places, stride, side).to(map_BChw) for places, side in zip(map_BChw.shape[2:], size))
-    return rows @ map_BChw @ columns.T
-
-
-def _interpolation(places: int, stride: int, side: int) -> Tensor:
-    """Returns the linear weights [ceil(side / stride), places] by which new places read those of a padded row."""
-    count = -(-side // stride)
-    middles = ((torch.arange(count) + 0.5) * (side / count / stride) - 0.5).clamp(min=0)
-    return (1 - (middles[:, None] - torch.arange(places)).abs()).clamp(min=0)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # transformers loads when a network of it is built, see model
 OF_MODEL = 'of model'
 """In place of a source of weights: that of ``model``."""
 FILES = ('.safetensors', '.pth', '.pt', '.bin')
+NOT_ARCHITECTURE = ('_name_or_path', 'architectures', 'dtype', 'model_type', 'out_features', 'out_indices',
+                    'stage_names', 'transformers_version')
 KEY = 'model.segmentor.backbone'
 INSTALL = 'pip install "mmseg_cicld[foundation]"  (or: pip install transformers)'
 TERMS = (
@@ -101,6 +103,15 @@ def read_config(model: str | dict) -> PretrainedConfig:
     if hasattr(config, 'pos_embed_rescale'):
         config.pos_embed_rescale = named.get('pos_embed_rescale')
     return config
+
+
+def architecture_of(model: str | dict) -> dict:
+    """Returns the architecture of a hub name or folder as a dict, which needs neither of them any more."""
+    if not isinstance(model, str):
+        return model
+    config = read_config(model)
+    return dict(model_type=config.model_type, **{key: value for key, value in config.to_diff_dict().items()
+                                                 if key not in NOT_ARCHITECTURE})
 
 
 def load_weights(network: PreTrainedModel, source: str, sha256: str | None, unused: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from .class_balance import ClassBalance
 from .complementary_masking import ComplementaryMasking
 from .degradation import DegradationConsistency
 from .entropy_minimisation import EntropyMinimisation
+from .foundation_distance import FoundationFeatureDistance
 from .latent_alignment import LatentDomainAlignment
 from .masked_consistency import MaskedConsistency
 from .masked_representation import MaskedRepresentationModeling
@@ -14,5 +15,6 @@ from .source import SourceSupervision
 from .target_self_training import TargetSelfTraining
 
 __all__ = ['BalancedLogits', 'ClassBalance', 'ClassMixSelfTraining', 'ComplementaryMasking', 'DegradationConsistency',
-           'EntropyMinimisation', 'LatentDomainAlignment', 'MaskedConsistency', 'MaskedRepresentationModeling',
-           'Objective', 'OutputSpaceAdversarial', 'SourceSupervision', 'TargetSelfTraining']
+           'EntropyMinimisation', 'FoundationFeatureDistance', 'LatentDomainAlignment', 'MaskedConsistency',
+           'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision',
+           'TargetSelfTraining']

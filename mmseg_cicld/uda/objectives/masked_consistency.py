@@ -123,7 +123,7 @@ class MaskedConsistency(Objective):
 
         indices = context.sample_indices(len(images_BCHW))
         if self.augmentation is not None:
-            images_BCHW = self.augmentation(images_BCHW, context.student.normalisation, uniform, indices)
+            images_BCHW = context.augmented(self.name, self.augmentation, images_BCHW)
         return images_BCHW * block_masks(images_BCHW.shape[2:], self.block, self.ratio, uniform, indices).to(images_BCHW)
 
 

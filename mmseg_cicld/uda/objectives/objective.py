@@ -63,7 +63,10 @@ class Objective(nn.Module):
         """Called once, when the student was built and before the optimiser is: builds what depends on the student."""
 
     def start_from(self, student: TrainableSegmentor) -> None:
-        """Called when the student's weights were initialised, for parts that begin as its copy; builds nothing."""
+        """Called when the student's weights were initialised, for parts that begin as its copy.
+
+        Builds nothing that is trained or saved.
+        """
         for part in self.copies_of_student.values():
             part.copy_from(student.module)
 

@@ -1,6 +1,5 @@
 """The stages of the quick start: data, source-only training, adaptation, evaluation, report."""
 import contextlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from ..datasets.class_statistics import count_files, label_files, write_statisti
 from ..datasets.label_audit import build_without_pipeline
 from ..datasets.rare_class_sampling import STATS_FILE
 from ..datasets.street_set import StreetCounts, render_street_set
+from ..processor_cores import usable_cores
 from ..progress import Progress
 from .evaluation import Scores, evaluate
 from .files import read_json, write_json
@@ -64,7 +64,7 @@ def _data_stage(options: QuickstartOptions, progress: Progress) -> None:
 
     counts = StreetCounts(options.images, max(1, options.images // 8), options.images, max(2, options.images // 4))
     # A few images are done before further processes have started.
-    nproc = len(os.sched_getaffinity(0)) if options.images >= 100 else 1
+    nproc = usable_cores() if options.images >= 100 else 1
     try:
         rendered = render_street_set(options.data_root, counts, nproc=nproc, report=report)
     except ValueError as error:

@@ -6,12 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmseg.datasets import CityscapesDataset
 
 from mmseg_cicld.models.label_rule import LabelRule
 from mmseg_cicld.models.segmentor_protocol import View, ViewFeatures
 from mmseg_cicld.uda.intensity_augmentation import IntensityAugmentation
 from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present_ids
-from mmseg_cicld.uda.objectives.source import FeatureDistance, downscale_labels
+from mmseg_cicld.uda.objectives.source import THINGS, FeatureDistance, downscale_labels
 from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
 from mmseg_cicld.uda.strong_augmentation import StrongAugmentation, adjust_hue, gaussian_blur, hsv_to_rgb, rgb_to_hsv
 
@@ -110,6 +111,11 @@ def test_margins_given_twice_or_too_wide_are_refused():
         PseudoLabelRule(0.9, 1, 0)(*SOFTMAX(logits), torch.ones(1, 1, 8, 8))
     with pytest.raises(ValueError, match='leave nothing of a crop of 8 rows'):
         PseudoLabelRule(0.9, 4, 4)(*SOFTMAX(logits))
+
+
+def test_things_are_those_of_cityscapes_with_light_and_sign():
+    names = [CityscapesDataset.METAINFO['classes'][label] for label in THINGS]
+    assert names == ['traffic light', 'traffic sign', 'person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle']
 
 
 def test_feature_distance_formula_and_gradient():

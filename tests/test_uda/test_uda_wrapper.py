@@ -264,6 +264,19 @@ def test_a_sampler_of_its_own_is_refused(segmentor):
         build(segmentor(sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=10)))
 
 
+@pytest.mark.parametrize('config, needs', [
+    (SOURCE, ''), (SELF_TRAINING, 'target teacher'), (dict(type='EntropyMinimisation'), 'target predictions'),
+    (dict(type='OutputSpaceAdversarial'), 'target predictions'), (dict(type='DegradationConsistency'), 'target teacher'),
+    (dict(type='MaskedConsistency'), 'target teacher'), (dict(type='MaskedConsistency', images='both'), 'target teacher'),
+    (dict(type='MaskedConsistency', images='source'), ''),
+    (dict(type='MaskedConsistency', own_teacher=dict(momentum=0.9)), 'target'), (dict(type='LatentDomainAlignment'), 'target'),
+    (dict(type='LatentDomainAlignment', mixed=None, mixing=dict(threshold=0.9)), 'target teacher'),
+], ids=lambda part: part if isinstance(part, str) else part['type'])
+def test_objectives_say_what_they_need(config, needs):
+    objective = MODELS.build(config)
+    assert {need for need in ('target', 'teacher', 'predictions') if getattr(objective, f'needs_{need}')} == set(needs.split())
+
+
 def test_missing_parts_of_a_batch_are_named(segmentor, batch):
     model = build(segmentor())
     with pytest.raises(ValueError, match=r"\['mix'\] need target images"):

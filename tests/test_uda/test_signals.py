@@ -1,4 +1,5 @@
 """Parts of the training signals against direct formulas and properties."""
+import colorsys
 import math
 
 import numpy as np
@@ -184,6 +185,15 @@ def test_colours_survive_hsv_and_a_full_turn(pixel):
     back = hsv_to_rgb(*rgb_to_hsv(colours))
     torch.testing.assert_close(back, colours, atol=2e-6, rtol=0)
     torch.testing.assert_close(adjust_hue(colours, 1.0), back, atol=1e-9, rtol=0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(pixel=st.tuples(*[st.integers(0, 255)] * 3))
+def test_hue_is_that_of_the_standard_library_in_turns_from_zero_to_one(pixel):
+    hue, saturation, value = (part.item() for part in rgb_to_hsv(torch.tensor(pixel).double().reshape(1, 3, 1, 1) / 255))
+    expected = colorsys.rgb_to_hsv(*(channel / 255 for channel in pixel))
+    assert (hue, value) == pytest.approx((expected[0], expected[2]), abs=1e-9)
+    assert saturation * (value + 1e-6) == pytest.approx(expected[1] * value, abs=1e-9)
 
 
 def test_each_image_is_blurred_with_its_own_sigma():

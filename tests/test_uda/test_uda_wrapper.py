@@ -225,6 +225,21 @@ def test_source_only_needs_neither_teacher_nor_target(segmentor, batch):
     assert set(log) == {'loss', 'source.decode.loss_ce', 'source.decode.acc_seg'}
 
 
+@pytest.mark.parametrize('parts', [['decode_head'], ['backbone.layers.0', 'decode_head.conv_seg.bias']])
+def test_only_the_named_parts_are_trained_by_losses_that_reach_all(segmentor, batch, parts):
+    model = build(segmentor(), train_only=parts)
+    before = copy.deepcopy(model.student.state_dict())
+
+    def named(names):
+        return {name for name in names if any(f'{name}.'.startswith(f'{part}.') for part in parts)}
+
+    parameters = dict(model.student.named_parameters())
+    assert {name for name, parameter in parameters.items() if parameter.requires_grad} == named(parameters)
+    model.train_step(batch(), optimiser(model, lr=0.1))
+    moved = {name for name, value in model.student.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == named(moved) and len(moved & set(parameters)) > len(named(parameters)) / 2
+
+
 def test_batch_of_one(segmentor, batch):
     model = build(segmentor(norm_cfg=dict(type='GN', num_groups=4)))
     assert torch.isfinite(model.train_step(batch(images=1), optimiser(model))['loss'])

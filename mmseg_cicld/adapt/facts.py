@@ -1,5 +1,4 @@
 """Looks at files and device: what the rule in ``choices.py`` is given."""
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import torch
 from PIL import Image
 
 from ..datasets.file_reading import DataFileError
+from ..processor_cores import usable_cores
 from .choices import Facts, ImageSizes
 from .data_description import DataDescription, Images, file_names
 
@@ -33,7 +33,7 @@ def gather_facts(data: DataDescription, statistics: Sequence[dict], method: str)
         labelled=0 if data.validation is None else data.validation.count, most_pixels=most,
         device='cuda' if cuda else 'cpu',
         memory=torch.cuda.get_device_properties(0).total_memory if cuda else 0,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1, method=method)
+        cores=usable_cores(), method=method)
 
 
 def image_sizes(images: Images) -> ImageSizes:

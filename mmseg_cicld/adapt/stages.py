@@ -1,6 +1,5 @@
 """From a described data set to an adapted segmentor: data, source-only training, adaptation, evaluation, report."""
 import contextlib
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..engine.folder_lock import locked_folder
 from ..engine.runner import AdaptationRunner
 from ..engine.stages import STATE, Stage, run_stages
 from ..json_files import read_json
+from ..processor_cores import usable_cores
 from ..progress import Progress
 from .choices import expected_seconds
 from .data_description import DataDescription
@@ -67,7 +67,7 @@ def _run(options: Options, data: DataDescription, progress: Progress) -> None:
     configs = {path.stem: path for path in stage_configs(options)}
     progress.start('data')
     with _console_to(options.work_dir / _LOG):
-        settings = prepare(options, data, _cores(), partial(progress.update, 'data'))
+        settings = prepare(options, data, usable_cores(), partial(progress.update, 'data'))
     progress.finish('data', f'crop {settings.crop_size[1]} x {settings.crop_size[0]}, batch {settings.batch_size}, '
                             f'{settings.source_only} + {settings.adaptation} iterations')
     for name, seconds in expected_seconds(settings, 'cuda' if torch.cuda.is_available() else 'cpu').items():
@@ -96,9 +96,6 @@ def _train(options: Options, configs: dict[str, Path], progress: Progress) -> di
     finished = read_json(options.work_dir / STATE, {})['finished']
     return {name: options.work_dir / finished[name]['checkpoint'] for name in configs}
 
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -1,5 +1,4 @@
 """The quick start: renders the street set and adapts to it as ``tools/adapt.py`` does with any data."""
-import os
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from ..adapt.report_stage import REPORT, SUMMARY
 from ..adapt.stages import is_finished, plan_stages, run_adaptation
 from ..datasets.street_set import StreetCounts, render_street_set
 from ..json_files import read_json
+from ..processor_cores import usable_cores
 from ..progress import Progress
 from .options import OptionsChanged, QuickstartOptions
 
@@ -58,7 +58,7 @@ def _render(options: QuickstartOptions, progress: Progress) -> None:
 
     counts = StreetCounts(options.images, max(1, options.images // 8), options.images, max(2, options.images // 4))
     # A few images are done before further processes have started.
-    nproc = len(os.sched_getaffinity(0)) if options.images >= 100 else 1
+    nproc = usable_cores() if options.images >= 100 else 1
     try:
         rendered = render_street_set(options.data_root, counts, nproc=nproc, report=report)
     except ValueError as error:

@@ -1,9 +1,9 @@
 """Renders a pair of domains in the layout of own data. Runs again without harm: what is there is kept."""
 import argparse
-import os
 
 from mmseg_cicld.command_line import one_line_errors
 from mmseg_cicld.datasets.rendered_pairs import PAIRS, PairCounts, render_pair
+from mmseg_cicld.processor_cores import usable_cores
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
         parser.add_argument(f'--{option}', dest=field, type=int, default=getattr(defaults, field), metavar='N',
                             help='number of images (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the set (default: %(default)s)')
-    parser.add_argument('--nproc', type=int, default=len(os.sched_getaffinity(0)),
+    parser.add_argument('--nproc', type=int, default=usable_cores(),
                         help='number of processes (default: the cores this process may use, %(default)s)')
     return parser.parse_args()
 

@@ -56,13 +56,13 @@ class _OfStudent(DefaultOptimWrapperConstructor):
         if transformer is not None:
             params.extend(transformer_groups(segmentor, transformer, self.base_lr, self.base_wd, self.paramwise_cfg))
             return
-        tuned = isinstance(getattr(segmentor, 'backbone', None), TunedBackbone)
+        layers = _Untuned(segmentor) if isinstance(getattr(segmentor, 'backbone', None), TunedBackbone) else segmentor
         try:
-            super().add_params(params, _Untuned(segmentor) if tuned else segmentor, **kwargs)
+            super().add_params(params, layers, **kwargs)
         except NotImplementedError as error:
             raise ValueError('optim_wrapper.constructor gives rates by layer to BEiT, MAE and TransformersBackbone '
                              '(decay_type=layer_wise) and ConvNeXt (layer_wise, stage_wise), not to '
-                             f'{type(_Untuned(segmentor).backbone if tuned else segmentor.backbone).__name__}: change optim_wrapper.paramwise_cfg.decay_type, or '
+                             f'{type(layers.backbone).__name__}: change optim_wrapper.paramwise_cfg.decay_type, or '
                              'remove the constructor') from error
 
 

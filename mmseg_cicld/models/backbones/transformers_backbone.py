@@ -146,7 +146,7 @@ class TransformersBackbone(BaseModule):
 
     def _tokens(self, images_BCHW: Tensor) -> list[Tensor]:
         found: list[Tensor] = []
-        self.run_blocks(images_BCHW, {}, {index: found.append for index in self.out_indices})
+        self.run_blocks(images_BCHW, {}, dict.fromkeys(self.out_indices, found.append))
         return found
 
     def _describe(self) -> None:

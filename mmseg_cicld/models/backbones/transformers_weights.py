@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from mmengine.logging import print_log
-from torch import nn
 
 from ...downloads import sha256_of
 from ..verified_pretrained import PretrainedWeightsError, read_tensors

@@ -143,11 +143,10 @@ class ReportHook(Hook):
         if rates:
             record.learning_rate[at] = float(rates[next(name for name in ('base_lr', 'lr') if name in rates)][0])
         model = bare_model(runner.model)
-        statistics, model_keeps = getattr(model, 'kept_statistics', None), hasattr(model, 'kept_statistics')
-        if model_keeps:
-            model.kept_statistics = None
-        for name, value in (statistics or {}).items():
+        for name, value in (getattr(model, 'kept_statistics', None) or {}).items():
             getattr(record, name)[at] = value.tolist()
+        if hasattr(model, 'kept_statistics'):
+            model.kept_statistics = None
 
     def _write(self, runner: Runner) -> None:
         self._count_time()
@@ -211,6 +210,7 @@ def _step_pictures(model: nn.Module, data_batch: Any) -> dict[str, np.ndarray]:
 def _save_step(path: Path, pictures: Mapping[str, np.ndarray]) -> None:
     if not pictures:
         return
-    small: dict[str, Any] = {name: part.astype(np.float16 if part.dtype.kind == 'f' else np.uint8) for name, part in pictures.items()}
+    small: dict[str, Any] = {name: part.astype(np.float16 if part.dtype.kind == 'f' else np.uint8)
+                             for name, part in pictures.items()}
     with replacing(path) as temporary, temporary.open('wb') as stream:
         np.savez_compressed(stream, **small)

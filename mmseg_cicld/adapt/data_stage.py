@@ -73,6 +73,7 @@ def _stages(options: Options, facts: Facts) -> tuple[int, int]:
 def _measured(options: Options, data: DataDescription, settings: Settings, report: Report) -> Speed:
     """Takes a few steps of each stage in a folder that is gone afterwards."""
     folder = options.work_dir / TIMING
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed here
     _write_configs(options, data, settings, folder)
     try:
         paths = stage_configs(replace(options, work_dir=folder))
@@ -86,6 +87,8 @@ def _write_configs(options: Options, data: DataDescription, settings: Settings, 
     statistics = (options.work_dir / STATISTICS / STATS_FILE).resolve()
     before = (folder / SOURCE_ONLY / f'iter_{settings.source_only}.pth').resolve()
     for path in stage_configs(replace(options, work_dir=folder)):
+        if path.is_file():  # perhaps changed by hand: that is kept, and refused where a training has begun with another
+            continue
         first = path.stem == SOURCE_ONLY
         write_config(path, options.method, SOURCE_ONLY if first else options.method, data, settings, options.seed,
                      statistics, None if first else before)

@@ -55,7 +55,8 @@ def write_examples(work_dir: Path, config: Config, checkpoint: Path, count: int,
         other = _trained(*source_only, device)
         networks = {SOURCE_ONLY: getattr(other, 'evaluated', other), **networks}
     sure = PSEUDO_LABEL if PSEUDO_LABEL in networks else own
-    save_examples(work_dir, [_example(dataset[place], networks, sure) for place in places], checkpoint.name)
+    examples, meta = [_example(dataset[place], networks, sure) for place in places], dataset.metainfo
+    save_examples(work_dir, examples, checkpoint.name, meta.get('classes') or (), meta.get('palette') or ())
 
 
 def _dataset(config: Config) -> Dataset:

@@ -26,7 +26,8 @@ def line_chart(curves: Mapping[str, Points], y_label: str, css_classes: Mapping[
     if not points:
         return '<p class="muted">No values were recorded.</p>'
     x_ticks = _ticks(0, max(x for x, _ in points))
-    y_ticks = _ticks(min(0, min(y for _, y in points)), max(0, max(y for _, y in points)))
+    values = [0.0, *(y for _, y in points)]
+    y_ticks = _ticks(min(values), max(values))
     scale_x = (_WIDTH - _LEFT - _RIGHT) / x_ticks[-1]
     scale_y = (_HEIGHT - _TOP - _BOTTOM) / (y_ticks[-1] - y_ticks[0])
 

@@ -2,6 +2,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -32,15 +33,28 @@ class Example:
     confidence: np.ndarray | None = None
 
 
-def save_examples(work_dir: Path, examples: Sequence[Example], origin: str) -> None:
+class ExampleFile(NamedTuple):
+    """Examples, what predicted them, and names and colours of the classes, as far as they are known."""
+
+    examples: list[Example]
+    origin: str
+    classes: list[str]
+    palette: list[list[int]]
+
+
+def save_examples(work_dir: Path, examples: Sequence[Example], origin: str, classes: Sequence[str] = (),
+                  palette: Sequence[Sequence[int]] = ()) -> None:
     """Writes ``WORK_DIR/report/examples.npz`` for :func:`write_training_report`, no picture wider than it is shown.
 
     Args:
         work_dir: Folder of a training.
         examples: One or more.
         origin: What predicted them, such as the name of a checkpoint.
+        classes: Names of the classes, for a training whose record lacks them.
+        palette: RGB of each, likewise.
     """
-    arrays: dict[str, np.ndarray] = {'origin': np.array(origin)}
+    arrays: dict[str, Any] = {'origin': np.array(origin), 'classes': np.array(list(classes), dtype=str),
+                                     'palette': np.array(list(palette), np.uint8).reshape(-1, 3)}
     for index, example in enumerate(examples):
         arrays[f'{index}/image'] = _shrunk(example.image, cv2.INTER_AREA)
         if example.label is not None:
@@ -53,21 +67,22 @@ def save_examples(work_dir: Path, examples: Sequence[Example], origin: str) -> N
         np.savez_compressed(stream, **arrays)
 
 
-def read_examples(work_dir: Path) -> tuple[list[Example], str]:
-    """Returns what :func:`save_examples` has written, and its origin; nothing if there is no such file."""
+def read_examples(work_dir: Path) -> ExampleFile:
+    """Returns what :func:`save_examples` has written; nothing if there is no such file."""
     path = work_dir / FOLDER / EXAMPLES
     if not path.is_file():
-        return [], ''
+        return ExampleFile([], '', [], [])
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
-    origin, parts = str(arrays.pop('origin')), {}
+    origin, classes, palette = (arrays.pop(name) for name in ('origin', 'classes', 'palette'))
+    parts: dict[int, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         index, _, rest = name.partition('/')
         parts.setdefault(int(index), {})[rest] = array
-    return [Example(part['image'], part.get('label'),
-                    {name.removeprefix('prediction/'): array for name, array in part.items()
-                     if name.startswith('prediction/')}, part.get('confidence'))
-            for _, part in sorted(parts.items())], origin
+    examples = [Example(part['image'], part.get('label'),
+                        {name.removeprefix('prediction/'): array for name, array in part.items()
+                         if name.startswith('prediction/')}, part.get('confidence')) for _, part in sorted(parts.items())]
+    return ExampleFile(examples, str(origin), classes.tolist(), palette.tolist())
 
 
 def example_rows(examples: Sequence[Example], palette: Sequence[Sequence[int]]) -> list[ImageRow]:

@@ -12,9 +12,9 @@ _PAPER, _INK = 250, (45, 45, 45)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 _TITLES = dict(source_image='source', source_label='source label', target_image='target', pseudo_label='pseudo-label',
-               pseudo_confidence='confidence', pseudo_weight='weight', mixed_image='mix', mixed_label='mixed label', mixed_weight='mixed weight',
-               masked_image='masked', degraded_source_image='degraded source',
-               degraded_target_image='degraded target')
+               pseudo_weight='weight', mixed_image='mix', mixed_label='mixed label', mixed_weight='mixed weight',
+               masked_image='masked', degraded_source_image='degraded source', degraded_target_image='degraded target',
+               pseudo_confidence='confidence')
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -32,6 +32,13 @@ def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     return colors[label.astype(np.uint8)]
 
 
+def distinct_colours(count: int) -> list[list[int]]:
+    """Returns RGB for classes without a palette; neighbours differ by the golden section of the circle of hues."""
+    hues = (np.arange(count) * 0.618034 % 1 * 180).astype(np.uint8)
+    values = np.stack([hues, np.full_like(hues, 170), 255 - 55 * (np.arange(count) % 3).astype(np.uint8)], axis=-1)
+    return cv2.cvtColor(values[None], cv2.COLOR_HSV2RGB)[0].tolist()
+
+
 def step_tiles(kept_step: Mapping[str, np.ndarray], index: int, palette: Sequence[Sequence[int]]
                ) -> dict[str, np.ndarray]:
     """Turns what a step kept of one sample into tiles of a panel.
@@ -44,8 +51,8 @@ def step_tiles(kept_step: Mapping[str, np.ndarray], index: int, palette: Sequenc
         palette: RGB of each class.
 
     Returns:
-        RGB uint8 [H, W, 3] by title, in the order of the method: source, target, mix, masked, degraded. Titles
-        of weights and confidences tell the mean.
+        RGB uint8 [H, W, 3] by title, in the order of the method: source, target, mix, masked, degraded,
+        confidence of the pseudo-labels. Titles of weights and confidences tell the mean.
     """
     tiles: dict[str, np.ndarray] = {}
     for name, title in _TITLES.items():

@@ -50,7 +50,7 @@ class ReportHook(Hook):
             raise ValueError(f'ReportHook: points={points}, allowed are integers from 1. To record nothing, set '
                              'default_hooks.report=None')
         self.points = points
-        self._record: TrainingRecord | None = None
+        self._record: Any = None  # a TrainingRecord from before_train on
         self._sums: dict[str, list] = {}
         self._areas: tuple[Tensor, Tensor] | None = None
         self._loaded: dict[str, Any] | None = None
@@ -141,13 +141,12 @@ class ReportHook(Hook):
         self._sums = {}
         rates = {name.split('.')[-1]: values for name, values in runner.optim_wrapper.get_lr().items() if values}
         if rates:
-            record.learning_rate[at] = float(rates.get('base_lr', rates.get('lr'))[0])
+            record.learning_rate[at] = float(rates[next(name for name in ('base_lr', 'lr') if name in rates)][0])
         model = bare_model(runner.model)
-        statistics, model_keeps = getattr(model, 'kept_statistics', None), hasattr(model, 'kept_statistics')
-        if model_keeps:
-            model.kept_statistics = None
-        for name, value in (statistics or {}).items():
+        for name, value in (getattr(model, 'kept_statistics', None) or {}).items():
             getattr(record, name)[at] = value.tolist()
+        if hasattr(model, 'kept_statistics'):
+            model.kept_statistics = None
 
     def _write(self, runner: Runner) -> None:
         self._count_time()
@@ -211,6 +210,7 @@ def _step_pictures(model: nn.Module, data_batch: Any) -> dict[str, np.ndarray]:
 def _save_step(path: Path, pictures: Mapping[str, np.ndarray]) -> None:
     if not pictures:
         return
-    small = {name: part.astype(np.float16 if part.dtype.kind == 'f' else np.uint8) for name, part in pictures.items()}
+    small: dict[str, Any] = {name: part.astype(np.float16 if part.dtype.kind == 'f' else np.uint8)
+                             for name, part in pictures.items()}
     with replacing(path) as temporary, temporary.open('wb') as stream:
         np.savez_compressed(stream, **small)

@@ -46,7 +46,7 @@ def networks(results: Results) -> str:
         return ''
     classes = dict.fromkeys(name for score in results.scores.values() for name in score.iou)
     head = ''.join(f'<th scope="col" class="n">{escape(name)}</th>' for name in results.scores)
-    rows = [('mIoU', [score.miou for score in results.scores.values()])]
+    rows: list[tuple[str, list[float | None]]] = [('mIoU', [score.miou for score in results.scores.values()])]
     rows += [(name, [score.iou.get(name) for score in results.scores.values()]) for name in classes]
     body = ''.join(f'<tr><th scope="row">{escape(name)}</th>' + ''.join(
         f'<td class="n">{_number(value)}</td>' for value in values) + '</tr>' for name, values in rows)

@@ -105,6 +105,8 @@ def _of_logs(lines: list[dict]) -> TrainingRecord:
     record = TrainingRecord()
     for line in lines:
         at = int(line.get('iter', line.get('step', 0)))
+        if not at:  # a test
+            continue
         score = next((value for name, value in line.items() if name.split('/')[-1] == 'mIoU'), None)
         if score is not None:
             record.miou[at] = score

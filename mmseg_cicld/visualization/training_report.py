@@ -6,7 +6,7 @@ import numpy as np
 
 from .examples import example_rows, read_examples
 from .next_commands import next_commands
-from .panel import step_tiles
+from .panel import distinct_colours, step_tiles
 from .report_parts import (ImageRow, class_section, command_section, header, list_section, number_cards,
                            picture_section, table_section, write_page)
 from .report_results import ADAPTED, ORACLE, SOURCE_ONLY, THIS, Results, gather_results
@@ -45,8 +45,11 @@ def write_training_report(work_dir: Path, *, source_only: Path | None = None, or
     record = read_record(work_dir)
     others = {name: read_record(Path(folder)) for name, folder in ((SOURCE_ONLY, source_only), (ORACLE, oracle))
               if folder is not None}
+    examples, origin, classes, palette = read_examples(work_dir)
+    if not record.classes:
+        record.classes, record.palette = classes, palette
+    record.palette = record.palette or distinct_colours(len(record.classes) or 256)
     results = gather_results(record, others, evaluations or {})
-    examples, origin = read_examples(work_dir)
     colors = {name: f'rgb({red},{green},{blue})' for name, (red, green, blue) in zip(record.classes, record.palette)}
     commands = next_commands(work_dir, record)
     body = [

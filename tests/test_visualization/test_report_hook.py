@@ -26,7 +26,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _timeless(record: TrainingRecord) -> dict:
     plain = record.plain()
-    assert plain.pop('seconds') > 0
+    assert plain.pop('seconds') > 0 and plain['run'].pop('config')  # named by the time, since there is no file
     return plain
 
 
@@ -38,7 +38,8 @@ def test_values_are_those_of_the_iterations(straight):
         for at, window in {3: values[:3], 6: values[3:6], 8: values[6:]}.items():
             assert record.losses[name][at] == pytest.approx(np.mean(window), rel=1e-12)
     assert record.confident_share == {at: float.fromhex(lines[at - 1]['mix.confident_share']) for at in (3, 6, 8)}
-    assert record.learning_rate == pytest.approx({at: lines[at - 1]['lr'] for at in (3, 6, 8)})
+    # The recorder of the toy looks after the schedules have gone on, so at the rate of the iteration to come.
+    assert record.learning_rate == pytest.approx({at: lines[at - 2]['lr'] for at in (3, 6, 8)})
     assert set(record.miou) == set(record.iou) == {4, 8}
     for at, iou in record.iou.items():
         assert np.mean([value for value in iou if value is not None]) == pytest.approx(record.miou[at], abs=0.006)

@@ -139,6 +139,13 @@ def test_commands_are_those_of_this_training(made_up, tmp_path):
     assert stopped[2:] == ['stopped/adapt.py', '--work-dir', 'stopped', '--resume']
 
 
+def test_classes_without_a_palette_have_colours_of_their_own(made_up):
+    names = tuple(f'class {number}' for number in range(19))
+    page = Page(write_training_report(made_up('plain', classes=names, palette=[])))
+    colours = [attrs['style'] for attrs in page.attributes('i') if 'style' in attrs]
+    assert len(set(colours)) == 19
+
+
 def _logged(folder: Path, time: str, lines: list[dict]) -> None:
     path = folder / time / 'vis_data' / 'scalars.json'
     path.parent.mkdir(parents=True)
@@ -150,7 +157,8 @@ def test_an_older_training_is_read_from_the_logs_of_mmengine(tmp_path):
         dict(lr=0.01, base_lr=0.01, loss=2.0, **{'decode.loss_ce': 1.5, 'decode.acc_seg': 40.0}, time=0.1, iter=50, step=50),
         dict(mIoU=11.0, aAcc=50.0, data_time=0.1, time=0.2, step=50),
         dict(lr=0.005, loss=9.0, iter=100, step=100)])
-    _logged(tmp_path, '20240102_000000', [dict(lr=0.005, loss=1.0, iter=100, step=100), dict(mIoU=22.0, step=100)])
+    _logged(tmp_path, '20240102_000000', [dict(lr=0.005, loss=1.0, iter=100, step=100), dict(mIoU=22.0, step=100),
+                                          dict(mIoU=99.0, step=0)])
     record = read_record(tmp_path)
     assert record.losses == {'loss': {50: 2.0, 100: 1.0}, 'decode.loss_ce': {50: 1.5}}
     assert record.miou == {50: 11.0, 100: 22.0} and record.learning_rate == {50: 0.01, 100: 0.005}

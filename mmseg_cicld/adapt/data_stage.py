@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mmengine.config import Config
 
@@ -25,7 +25,8 @@ AUDIT, CHOICES, STATISTICS, NOTES = 'audit.txt', 'choices.json', 'class_statisti
 CONFIGS, ADAPTATION, TIMING = 'configs', 'adaptation', 'timing'
 _AUDITED = 200  # files of each dataset that are looked at; labels of the source are all counted
 _FEW = 100  # files that are done before further processes have started
-_Task, _Result = TypeVar('_Task'), TypeVar('_Result')
+_Task = TypeVar('_Task')
+_Result = TypeVar('_Result')
 Report = Callable[[int, int, str], object]
 
 
@@ -41,19 +42,10 @@ def prepare(options: Options, data: DataDescription, nproc: int, report: Report)
     Raises:
         ValueError: If the data cannot be trained on.
     """
-    folder = options.work_dir
-    choices = read_json(folder / CHOICES, None)
-    if choices is None:
-        statistics = _look_at_data(options, data, nproc, report)
-        facts = gather_facts(data, statistics, options.method)
-        settings, speed = choose(facts, _stages(options, facts)), None
-        if options.minutes is not None:
-            speed = _measured(options, data, settings, report)
-            stages = split_iterations(iterations_in(60 * options.minutes, speed, options.method), options.method)
-            settings = choose(facts, stages)
-        choices = dict(facts=asdict(facts), speed=speed and asdict(speed), settings=asdict(settings))
-        write_json(folder / CHOICES, choices)
-    settings = recorded(choices['settings'])
+    file = options.work_dir / CHOICES
+    if not file.is_file():
+        write_json(file, _choose(options, data, _look_at_data(options, data, nproc, report), report))
+    settings = recorded(read_json(file, {})['settings'])
     _write_configs(options, data, settings, options.work_dir)
     return settings
 
@@ -64,6 +56,16 @@ def stage_configs(options: Options) -> list[Path]:
     return [options.work_dir / CONFIGS / f'{stage}.py' for stage in stages]
 
 
+def _choose(options: Options, data: DataDescription, statistics: list[dict], report: Report) -> dict[str, Any]:
+    facts = gather_facts(data, statistics, options.method)
+    settings = choose(facts, _stages(options, facts))
+    if options.minutes is None:
+        return dict(facts=asdict(facts), settings=asdict(settings))
+    speed = _measured(options, data, settings, report)
+    stages = split_iterations(iterations_in(60 * options.minutes, speed, options.method), options.method)
+    return dict(facts=asdict(facts), speed=asdict(speed), settings=asdict(choose(facts, stages)))
+
+
 def _stages(options: Options, facts: Facts) -> tuple[int, int]:
     return options.stages or split_iterations(options.iterations or ITERATIONS[facts.device], options.method)
 
@@ -71,6 +73,7 @@ def _stages(options: Options, facts: Facts) -> tuple[int, int]:
 def _measured(options: Options, data: DataDescription, settings: Settings, report: Report) -> Speed:
     """Takes a few steps of each stage in a folder that is gone afterwards."""
     folder = options.work_dir / TIMING
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed here
     _write_configs(options, data, settings, folder)
     try:
         paths = stage_configs(replace(options, work_dir=folder))
@@ -84,6 +87,8 @@ def _write_configs(options: Options, data: DataDescription, settings: Settings, 
     statistics = (options.work_dir / STATISTICS / STATS_FILE).resolve()
     before = (folder / SOURCE_ONLY / f'iter_{settings.source_only}.pth').resolve()
     for path in stage_configs(replace(options, work_dir=folder)):
+        if path.is_file():  # perhaps changed by hand: that is kept, and refused where a training has begun with another
+            continue
         first = path.stem == SOURCE_ONLY
         write_config(path, options.method, SOURCE_ONLY if first else options.method, data, settings, options.seed,
                      statistics, None if first else before)

@@ -32,7 +32,7 @@ def measure_speed(configs: Sequence[Config], folder: Path, report: Callable[[int
         config.work_dir, config.load_from, config.label_audit = str(folder / name), None, None
         config.train_cfg.max_iters = _STEPS
         config.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=-1, save_last=False)
-        config.default_hooks.report = None
+        config.default_hooks.pop('report')
         loader = config.pop('val_dataloader', None)
         for key in ('val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
             config.pop(key, None)

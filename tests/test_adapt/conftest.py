@@ -3,8 +3,11 @@ from pathlib import Path
 
 import pytest
 from adapt_case import ITERATIONS, Finished, describe, run, write_data
+from mmseg.utils import register_all_modules
 
 from mmseg_cicld.adapt.options import Options
+
+register_all_modules()
 
 
 @pytest.fixture(scope='session')

@@ -108,6 +108,8 @@ def test_trains_one_iteration(path):
     for objective in config.model.objectives:
         if objective.type == 'MaskedRepresentationModeling':
             objective.update(width=16, heads=2)
+        elif objective.type == 'BalancedLogits':
+            objective.update(samples=1024)
     shrink_frozen(config.model.objectives)
     model = MODELS.build(config.model).train()
     optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)

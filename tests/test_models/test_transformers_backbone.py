@@ -201,7 +201,7 @@ def test_recomputed_blocks_give_the_same_gradients(family):
         sum(level.square().mean() for level in network.train()(images(48, 64))).backward()
     assert len(calls) == 2  # once more in the backward pass
     for one, other in zip(plain.parameters(), recomputed.parameters()):
-        assert one.grad is None and other.grad is None or torch.equal(one.grad, other.grad)
+        assert (one.grad is None and other.grad is None) or torch.equal(one.grad, other.grad)
 
 
 def test_training_draws_no_positions_unless_a_config_names_it():

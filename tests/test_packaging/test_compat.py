@@ -43,6 +43,20 @@ else:
     python('-c', code, cwd=tmp_path)
 
 
+def test_adafactor_of_transformers_loads_when_it_is_used(tmp_path):
+    code = '''
+import sys
+import mmseg_cicld
+assert "transformers" not in sys.modules
+import torch
+from mmengine.registry import OPTIMIZERS
+optimizer = OPTIMIZERS.build(dict(type="Adafactor", params=[torch.nn.Parameter(torch.zeros(2))]))
+assert type(optimizer).__module__ == "transformers.optimization"
+assert not mmseg_cicld.compat.load_adafactor_on_demand()
+'''
+    python('-c', code, cwd=tmp_path)
+
+
 def test_fault_of_mmcv_lite_is_still_there(tmp_path):
     # If this fails, mmcv or mmseg has been repaired and the stand-in can go.
     assert "No module named 'mmcv._ext'" in _error('import mmseg.utils', tmp_path)

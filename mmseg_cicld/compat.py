@@ -157,13 +157,15 @@ def load_adafactor_on_demand() -> bool:
     """Lets mmengine register transformers' Adafactor without importing it, which takes seconds in every process.
 
     Returns:
-        Whether it was done: not without transformers, nor where the optimisers of mmengine are imported already.
+        Whether it was done: not without transformers or mmengine, nor where its optimisers are imported already.
     """
     if 'mmengine.optim' in sys.modules or 'transformers' in sys.modules or not importlib.util.find_spec('transformers'):
         return False
     sys.modules['transformers'] = None  # type: ignore[assignment]  # Python's own way to say that it cannot be imported
     try:
         optimizers = importlib.import_module('mmengine.optim.optimizer.builder').OPTIMIZERS
+    except ImportError:  # which the import of the host packages explains
+        return False
     finally:
         del sys.modules['transformers']
     optimizers.register_module(name='Adafactor', module=_adafactor)

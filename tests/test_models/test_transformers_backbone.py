@@ -10,13 +10,12 @@ from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from safetensors.torch import save_file
+from tiny_transformers import CONVNEXT, DINOV2, DINOV3, REGISTERS, VITS, tiny_network
 from transformers import AutoBackbone, AutoConfig
 
 from mmseg_cicld.models import TransformersBackbone
 from mmseg_cicld.models.map_geometry import cropped_map, padded_to_multiple
 from mmseg_cicld.models.verified_pretrained import PretrainedWeightsError
-
-from tiny_transformers import CONVNEXT, DINOV2, DINOV3, REGISTERS, VITS, tiny_network
 
 FAMILIES = dict(VITS, convnext=CONVNEXT)
 

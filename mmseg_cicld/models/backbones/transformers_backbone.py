@@ -122,7 +122,8 @@ class TransformersBackbone(BaseModule):
         """Resizes images by ``scale``."""
         if self.scale == 1:
             return images_BCHW
-        size = [max(round(side * self.scale), 1) for side in images_BCHW.shape[2:]]
+        # int: an export by tracing hands over sizes as tensors.
+        size = [max(round(int(side) * self.scale), 1) for side in images_BCHW.shape[2:]]
         return F.interpolate(images_BCHW, size=size, mode='bilinear', align_corners=False)
 
     def run_blocks(self, images_BCHW: Tensor, before: Mapping[int, Change], after: Mapping[int, Change]) -> None:

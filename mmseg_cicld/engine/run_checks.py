@@ -9,6 +9,7 @@ from mmseg.evaluation import CityscapesMetric, DepthMetric, IoUMetric
 from mmseg.registry import DATASETS
 
 from ..build_errors import did_you_mean, parameters_of, unknown_type
+from .checkpoint_hook import AtomicCheckpointHook
 
 _METRICS = {kind.__name__: kind for kind in (IoUMetric, CityscapesMetric, DepthMetric)}
 _INNER_DATASETS = ('dataset', 'datasets', 'source', 'target')
@@ -33,9 +34,20 @@ def check_run_config(cfg: Mapping) -> None:
         if isinstance(cfg.get(name), Mapping):
             _check_loader(cfg[name], name)
             _check_datasets(cfg[name].get('dataset'), f'{name}.dataset')
+    _check_start(cfg)
     for path, part in _swallowing_parts(cfg):
         _check_swallowed_keys(part, path)
     _check_work_dir(cfg['work_dir'])
+
+
+def _check_start(cfg: Mapping) -> None:
+    """Refuses a source-free adaptation of a segmentor that has not learned anything."""
+    objectives = (cfg['model'].get('objectives') or ()) if isinstance(cfg['model'], Mapping) else ()
+    free = any(isinstance(each, Mapping) and each.get('type') == 'TargetSelfTraining' for each in objectives)
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if free and dataset.get('type') == 'UnlabelledDataset' and not (cfg.get('load_from') or cfg.get('resume')):
+        raise ValueError('this training has no source images, so it needs a segmentor that is trained already: set '
+                         'load_from=CHECKPOINT (--cfg-options load_from=...), its network in model.segmentor')
 
 
 def _check_loader(loader: Mapping, name: str) -> None:
@@ -77,12 +89,11 @@ def _swallowing_parts(cfg: Mapping) -> Iterator[tuple[str, Mapping]]:
 
 
 def _check_swallowed_keys(part: Mapping, path: str) -> None:
-    kind = _METRICS.get(part['type'], CheckpointHook)
-    parent = kind if kind is CheckpointHook else BaseMetric
-    known = [*parameters_of(kind), *parameters_of(parent), 'type', '_scope_']
+    kind = _METRICS.get(part['type'], AtomicCheckpointHook)
+    known = [*parameters_of(kind), *([] if kind is AtomicCheckpointHook else parameters_of(BaseMetric)), 'type', '_scope_']
     for key in part:
         if key not in known:
-            raise ValueError(f'{path}.{key} is no key of {kind.__name__}{did_you_mean(key, known)} Keys that it takes: '
+            raise ValueError(f'{path}.{key} is no key of {part["type"]}{did_you_mean(key, known)} Keys that it takes: '
                              f'{", ".join(parameters_of(kind))}')
 
 

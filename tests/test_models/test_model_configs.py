@@ -67,7 +67,7 @@ def test_config_of_a_foundation_model_has_its_size_and_gives_logits_of_every_cla
     with torch.device('meta'):  # shapes without numbers: the large ones take long to fill
         model = MODELS.build(config).eval()
         logits = model(torch.empty(1, 3, 128, 64), mode='tensor')
-    size = (140, 70) if name.startswith('vit-adapter') else (128, 64)  # it enlarges the image by 1120 / 1024
+    size = (140, 70) if name.startswith('vit-adapter_dinov2') else (128, 64)  # it enlarges the image by 1120 / 1024
     assert logits.shape == (1, 19, size[0] // 4, -(-size[1] // 4))
     network = getattr(model.backbone, 'vit', model.backbone).model
     blocks = getattr(model.backbone, 'vit', model.backbone).blocks

@@ -11,10 +11,11 @@ IGNORED_COLOR = (0, 0, 0)
 _PAPER, _INK = 250, (45, 45, 45)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
-_TITLES = dict(source_image='source', source_label='source label', augmented_image='augmented',
-               target_image='target', pseudo_label='pseudo-label', pseudo_weight='weight', mixed_image='mix', mixed_label='mixed label', mixed_weight='mixed weight',
-               masked_image='masked', degraded_source_image='degraded source', degraded_target_image='degraded target',
-               pseudo_confidence='confidence')
+_TITLES = dict(source_image='source', source_label='source label', augmented_image='augmented source',
+               target_image='target', pseudo_label='pseudo-label', pseudo_weight='weight', mixed_image='mix',
+               mixed_label='mixed label', mixed_weight='mixed weight', masked_image='masked',
+               degraded_source_image='degraded source', degraded_target_image='degraded target',
+               augmented_target_image='augmented target', pseudo_confidence='confidence')
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:

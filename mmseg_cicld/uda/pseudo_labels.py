@@ -21,6 +21,10 @@ class PseudoLabels(NamedTuple):
 class LabelWeighting(Protocol):
     """Makes pseudo-labels of what a teacher predicts. Equal ones are equal and have equal hashes, so a step asks once."""
 
+    @property
+    def threshold(self) -> float | None:
+        """Confidence in [0, 1] from which on a pixel is confident, None if no pixel is told from another."""
+
     def __call__(self, labels_BHW: Tensor, confidence_BHW: Tensor, valid_B1HW: Tensor | None = None,
                  real_BHW: Tensor | None = None) -> PseudoLabels:
         """See :meth:`PseudoLabelRule.__call__`."""

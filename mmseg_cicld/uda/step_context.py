@@ -207,9 +207,7 @@ class StepContext:
 
     def teacher_prediction(self) -> tuple[Tensor, Tensor] | None:
         """Returns label and confidence, [B, H, W], that the teacher gave each target pixel; None if it was not asked."""
-        if self._teacher_logits is None:
-            return None
-        return self.student.label_rule.labels_and_confidence(self._teacher_logits)
+        return self._teacher_labels
 
     def confident_share(self) -> Tensor | None:
         """Returns the confident share of the first pseudo-labels with a threshold, None if there are none."""

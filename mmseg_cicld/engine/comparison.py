@@ -13,8 +13,8 @@ from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_checkpoint
 from .comparison_folder import ComparisonError, check_settings, folder_of, read_result
 from .resuming import newest_valid_checkpoint
-from .trained_only import read_whole_checkpoint
 from .stages import DEFAULT_HAND_OVER, HANDED_OVER, renamed_weights
+from .trained_only import read_whole_checkpoint
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_atomically, write_checkpoint
 from .folder_lock import locked_folder
 from .resuming import newest_valid_checkpoint
-from .trained_only import read_whole_checkpoint
 from .runner import AdaptationRunner
+from .trained_only import read_whole_checkpoint
 
 STATE, HANDED_OVER, STARTED_WITH = 'stages.json', 'handed_over.pth', 'config_fingerprint.txt'
 DEFAULT_HAND_OVER = {'student.': 'student.'}

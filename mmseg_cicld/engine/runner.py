@@ -40,6 +40,8 @@ from .tunings import start_tunings, without_frozen
 
 AUTO = 'auto'
 
+_MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+
 
 @RUNNERS.register_module()
 class AdaptationRunner(Runner):
@@ -118,6 +120,11 @@ class AdaptationRunner(Runner):
         if isinstance(hook, dict) and hook.get('type') in ('CheckpointHook', CheckpointHook):
             hook = dict(hook, type='AtomicCheckpointHook')
         super().register_hook(hook, priority)
+
+    def register_default_hooks(self, hooks: dict[str, Hook | dict | None] | None = None) -> None:
+        """Registers default hooks; None leaves out any of them, where mmengine allows it for its own alone."""
+        super().register_default_hooks({name: hook for name, hook in (hooks or {}).items()
+                                        if hook is not None or name in _MMENGINE_HOOKS})
 
     def train(self) -> nn.Module:
         """Audits the data and trains; however that ends, hooks release signal handlers, and the loaders' workers end.

@@ -170,3 +170,9 @@ def test_scores_of_each_class_are_those_of_mmseg(straight):
                 intersection[number] += hits.sum()
                 union[number] += ((predicted == number) | (label == number)).sum()
     assert read_record(straight).iou[8] == pytest.approx((100 * intersection / union).tolist())
+
+
+def test_it_can_be_left_out(tmp_path):
+    train(tmp_path, options=NO_VALIDATION | {'default_hooks.report': None, 'default_hooks.graceful_stop': None,
+                                             'train_cfg.max_iters': 1})
+    assert (tmp_path / 'iter_1.pth').is_file() and not (tmp_path / 'report').exists()

@@ -1,7 +1,7 @@
 """Crop boxes and sliding windows."""
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_cicld.models.crop_box import CropBox, average_windows, random_crop_box, sliding_windows
@@ -9,6 +9,7 @@ from mmseg_cicld.models.crop_box import CropBox, average_windows, random_crop_bo
 DRAWS = st.floats(0, 1, exclude_max=True)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.sampled_from([1, 4, 8]), DRAWS, DRAWS)
 def test_random_box_lies_inside_and_on_the_grid(more_rows, more_columns, divisible, row, column):
     size, crop = (32 + more_rows, 48 + more_columns), (32, 48)
@@ -25,6 +26,7 @@ def test_random_box_takes_every_published_offset_equally_often():
     assert all(offsets.count(offset) == 10 for offset in set(offsets))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
 def test_windows_cover_the_image(height, width, crop, row_step, column_step):
     row_step, column_step = min(row_step, crop), min(column_step, crop)

@@ -1,4 +1,4 @@
-# The network of VFM-UDA++ (Englert et al., 2025): ViT adapter on DINOv2 ViT-B/14, light decoder.
+# The network of VFM-UDA++ (Englert and Dubbelman, ICCVW 2025): ViT adapter on DINOv2 ViT-B/14, light decoder.
 # Crops of 1024 are seen at 1120, a multiple of 14 and 32; the logits have the size of the crops.
 _base_ = ['./parts/segmentor.py']
 

@@ -1,4 +1,4 @@
-# The network of VFM-UDA++ (Englert et al., 2025) on DINOv3 ViT-L/16: images keep their size.
+# The network of VFM-UDA++ (Englert and Dubbelman, ICCVW 2025) on DINOv3 ViT-L/16: images keep their size.
 # The weights are gated under the DINOv3 License: accept it at the hub page of the name below, then `hf auth login`.
 _base_ = ['./vit-adapter_dinov2-large.py']
 

@@ -1,4 +1,4 @@
-"""ViT adapter (Chen et al., ICLR 2023) in the form of VFM-UDA++ (Englert et al., 2025) over any plain vision transformer.
+"""ViT adapter (Chen et al., ICLR 2023) as in VFM-UDA++ (Englert and Dubbelman, ICCVW 2025), on any plain transformer.
 
 Shape suffixes: B images, N tokens, Q tokens of the pyramid, C channels, H and W size, h and w size of a map.
 """

@@ -1,4 +1,4 @@
-"""Light decoder of VFM-UDA++ (Englert et al., 2025): from the coarsest of four levels up, with few channels.
+"""Light decoder of VFM-UDA++ (Englert and Dubbelman, ICCVW 2025): from the coarsest of four levels up, with few channels.
 
 Shape suffixes: B images, C channels, h and w size of a level.
 """

@@ -3,10 +3,11 @@
 If a new version of mmengine renames one of them, this file is what has to follow.
 """
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner import checkpoint as mmengine_checkpoint
@@ -136,3 +137,21 @@ def replaced_readers(local: Reader, http: Reader) -> Iterator[None]:
         yield
     finally:
         CheckpointLoader._schemes, mmengine_checkpoint.load_from_http = schemes, by_name
+
+
+# Datasets: classes are fixed when a dataset is built, before several are joined that name them differently.
+
+def set_classes(dataset: BaseDataset, classes: Sequence[str], palette: list, label_map: dict[int, int] | None) -> None:
+    """Renames the classes of a dataset; with a new table from ids in its files to ids of the classes it lists them anew.
+
+    Args:
+        dataset: One of mmseg's, fully initialised.
+        classes: The new names.
+        palette: A colour for each.
+        label_map: Table of ids; None leaves the one that the dataset has.
+    """
+    dataset._metainfo.update(classes=tuple(classes), palette=palette)
+    if label_map is not None:
+        dataset.label_map = dataset._metainfo['label_map'] = label_map
+        dataset._fully_initialized = False
+        dataset.full_init()

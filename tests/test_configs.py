@@ -14,15 +14,20 @@ from mmseg.registry import MODELS
 from mmseg_cicld.datasets import check_num_classes
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida')
+BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida', 'mrm', 'blda', 'masktwins',
+                                    'several_domains')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py')) if 'cicld' not in path.stem]
 AUTOENCODERS = sorted((ROOT / 'configs').glob('cicld/cicld-pretraining_*.py'))
 DENOISERS = sorted((ROOT / 'configs').glob('cicld/cicld-denoiser_*.py'))
 PRETRAINING = AUTOENCODERS + DENOISERS
 CICLD = [path for path in sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-*k_*.py')) if path not in PRETRAINING]
-CONFIGS = BENCHMARKS + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
+FOUNDATION = sorted((ROOT / 'configs' / 'vfm_uda').glob('*.py'))
+# One of each method and family of networks: the others differ in data, width and rate, see test_foundation_configs.py.
+FOUNDATION_KINDS = [path for path in FOUNDATION if '-large_' in path.stem and '_gta2cityscapes-' in path.stem]
+SOURCE_FREE = sorted((ROOT / 'configs' / 'source_free').glob('*.py'))
+CONFIGS = BENCHMARKS + SOURCE_FREE + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))
-                        if not path.stem.startswith('target-')]
+                        if not path.stem.startswith('target-')] + FOUNDATION_KINDS
 SIZE = (160, 160)  # higher than the margins of DAFormer's pseudo-labels
 
 
@@ -42,7 +47,11 @@ def shrink(segmentor: dict) -> None:
     if segmentor.backbone.type == 'FusedMixVisionTransformer':
         segmentor.backbone.pop('variant')
         segmentor.backbone.update(embed_dims=8, num_layers=(1, 1, 1, 1))
-    if 'neck' in segmentor:
+    if segmentor.backbone.type == 'ViTAdapterBackbone':
+        shrink_vit(segmentor.backbone.vit)
+        segmentor.backbone.update(inplanes=8, head_channels=16)
+        head.in_channels = [32] * 4
+    elif 'neck' in segmentor:
         shrink_diffusion(segmentor)
     elif segmentor.backbone.type == 'FusedMixVisionTransformer':
         head.update(in_channels=[8, 16, 40, 64], channels=16)
@@ -53,6 +62,21 @@ def shrink(segmentor: dict) -> None:
     if segmentor.type == 'HRDAEncoderDecoder':
         segmentor.hr_crop_size = (SIZE[0] // 2, SIZE[1] // 2)
         head.attention_embed_dim = 16
+
+
+def shrink_vit(vit: dict) -> None:
+    vit.weights = None
+    vit.model.update(hidden_size=32, num_hidden_layers=4, num_attention_heads=2)
+    if 'intermediate_size' in vit.model:
+        vit.model.intermediate_size = 64
+
+
+def shrink_frozen(objectives: list) -> None:
+    for objective in objectives:
+        if 'network' in objective:
+            shrink_vit(objective.network)
+            objective.network.out_indices = (3, )
+            objective.update(out_channels=32, size=(56, 56))
 
 
 def shrink_diffusion(segmentor: dict) -> None:
@@ -81,6 +105,10 @@ def test_trains_one_iteration(path):
     config = Config.fromfile(path)
     init_default_scope(config.default_scope)
     shrink(config.model.segmentor)
+    for objective in config.model.objectives:
+        if objective.type == 'MaskedRepresentationModeling':
+            objective.update(width=16, heads=2)
+    shrink_frozen(config.model.objectives)
     model = MODELS.build(config.model).train()
     optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
     before = model.student.decode_head.state_dict()
@@ -108,7 +136,8 @@ def test_autoencoders_train_one_iteration(path):
     assert config.val_cfg is config.val_dataloader is config.val_evaluator is None
 
 
-@pytest.mark.parametrize('path', CONFIGS + AUTOENCODERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', CONFIGS + AUTOENCODERS + [path for path in FOUNDATION if path not in CONFIGS],
+                         ids=lambda path: path.stem)
 def test_imports_the_package_once_and_resumes_exactly(path):
     config = Config.fromfile(path)
     assert config.custom_imports.imports == ['mmseg_cicld']
@@ -131,10 +160,22 @@ PUBLISHED = {
 }
 
 
+# What a method adds to its host, by the network and the host's rows without pseudo-labels.
+ADDITIONS = dict(
+    dida=lambda network, rows: dict(type='DegradationConsistency', threshold=0.968,
+                                    weights='paper_deeplabv2' if network == 'dlv2' else 'paper'),
+    mrm=lambda network, rows: dict(type='MaskedRepresentationModeling', threshold=0.968, **rows,
+                                   **(dict(levels=[3]) if network == 'dlv2' else {})),
+    blda=lambda network, rows: dict(type='BalancedLogits', strength=0.1),
+    masktwins=lambda network, rows: dict(type='ComplementaryMasking', block=32 if rows else 64, threshold=0.968, **rows),
+)
+
+
 @pytest.mark.parametrize('path', BENCHMARKS, ids=lambda path: path.stem)
 def test_settings_are_the_published_ones(path):
     config, method = Config.fromfile(path), path.stem.split('_')[0]
-    bridged, method = method.startswith('dida-'), method.removeprefix('dida-')
+    added = next((name for name in ADDITIONS if method.startswith(f'{name}-')), None)
+    method = method.removeprefix(f'{added}-')
     adverse = method == 'mic-hrda' and 'cityscapes2' in path.stem
     side, momentum, share, rows, masked = PUBLISHED[method + ' to adverse' * adverse]
     assert path.stem.endswith(f'{side}x{side}')
@@ -150,9 +191,8 @@ def test_settings_are_the_published_ones(path):
         expected.append(dict(type='ClassMixSelfTraining', threshold=0.968, **rows))
     if masked:
         expected.append(dict(type='MaskedConsistency', ratio=0.7, threshold=0.968, **masked))
-    if bridged:
-        weights = 'paper_deeplabv2' if 'dlv2' in path.stem else 'paper'
-        expected.append(dict(type='DegradationConsistency', weights=weights, threshold=0.968))
+    if added:
+        expected.append(ADDITIONS[added](network='dlv2' if 'dlv2' in path.stem else 'mit', rows=rows))
     assert config.model.objectives == expected
 
 
@@ -235,4 +275,4 @@ def test_model_index_names_files_that_are_there():
         for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
             assert (ROOT / model['Config']).is_file(), model['Config']
             listed.add((ROOT / model['Config']).name)
-    assert listed == {path.name for path in BENCHMARKS + CICLD + PRETRAINING}
+    assert listed == {path.name for path in BENCHMARKS + CICLD + PRETRAINING + FOUNDATION}

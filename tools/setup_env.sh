@@ -105,9 +105,9 @@ set_up() {
         echo "setup_env: $venv is ready after $((SECONDS - started)) s"
     fi
     if [[ $tests == yes ]]; then
-        suite=$(fingerprint requirements/{tests,mim}.txt)
+        suite=$(fingerprint requirements/{foundation,tests,mim}.txt)
         if ! done_already tests "$suite"; then
-            install "what the tests need" -r requirements/tests.txt
+            install "what the tests need" -r requirements/foundation.txt -r requirements/tests.txt
             install "mim" --no-deps -r requirements/mim.txt
             echo "$suite" >"$venv/mmseg_cicld.tests"
         fi

@@ -54,6 +54,64 @@ class SubsetIoUMetric(IoUMetric):
 
 
 @METRICS.register_module()
+class DomainIoUMetric(IoUMetric):
+    """mmseg's ``IoUMetric`` for several targets in one data loader: scores of each, and of all together.
+
+    With targets joined by ``WeightedConcatDataset`` or mmengine's ``ConcatDataset``::
+
+        val_evaluator = dict(type='DomainIoUMetric', iou_metrics=['mIoU'],
+                             domains=dict(acdc='data/acdc', darkzurich='data/dark_zurich'))
+
+    gives ``acdc/mIoU``, ``darkzurich/mIoU`` and so on, beside ``mIoU`` over the pixels of all, and ``mean_mIoU``, the mean
+    of the domains' ``mIoU``, which no large domain decides alone. A per-class table of each goes to the log.
+
+    Args:
+        domains: Name of each domain -> the folder that its images are in, as their paths begin.
+        **kwargs: See ``IoUMetric``.
+
+    Raises:
+        ValueError: If there is no domain, or at evaluation an image is in no folder or in several.
+    """
+
+    def __init__(self, domains: dict[str, str], **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        if not domains:
+            raise ValueError("domains of DomainIoUMetric is empty: give dict(NAME='FOLDER OF ITS IMAGES', ...)")
+        self.domains = {name: os.path.join(os.path.normpath(folder), '') for name, folder in domains.items()}
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Counts the pixels of one batch."""
+        for sample in data_samples:
+            name, before = self._domain(sample['img_path']), len(self.results)
+            super().process(data_batch, [sample])
+            self.results[before:] = [(name, result) for result in self.results[before:]]
+
+    def _domain(self, path: str) -> str:
+        found = [name for name, folder in self.domains.items() if os.path.normpath(path).startswith(folder)]
+        if len(found) != 1:
+            raise ValueError(f'{path} is in {"several" if found else "none"} of the folders of val_evaluator.domains '
+                             f'{self.domains}: give each domain the folder that holds its images and no others')
+        return found[0]
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Returns the scores of ``IoUMetric`` over all images, and with the name of the domain before it over each."""
+        if self.format_only:
+            return super().compute_metrics([result for _, result in results])
+        metrics: dict[str, float] = {}
+        logger: MMLogger = MMLogger.get_current_instance()
+        for name in self.domains:
+            own = [result for domain, result in results if domain == name]
+            if not own:
+                raise ValueError(f'no image of val_dataloader is in {self.domains[name]}, the folder of the domain {name}: '
+                                 'correct val_evaluator.domains')
+            logger.info(f'domain {name}: {len(own)} images')
+            metrics.update({f'{name}/{key}': value for key, value in super().compute_metrics(own).items()})
+        mean = float(np.round(np.mean([metrics[f'{name}/mIoU'] for name in self.domains]), 2))
+        logger.info('all domains')
+        return {**super().compute_metrics([result for _, result in results]), 'mean_mIoU': mean, **metrics}
+
+
+@METRICS.register_module()
 class TestServerFormat(BaseMetric):
     """Writes predictions as a benchmark's test server wants them; needs no labels and gives no scores.
 

@@ -1,5 +1,6 @@
 """Your own data: a folder of images, a folder of label images, a list of classes."""
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,10 @@ class FolderDataset(BaseSegDataset):
         metainfo: Classes and palette, see above. Needless for unlabelled data.
         img_suffix: Suffix or suffixes of image files.
         seg_map_suffix: What replaces the suffix of the image in the name of its label.
+        ann_file: Text file on the disk that lists the images to use, a name a line, relative to ``img_path``, with or
+            without suffix. Empty: all images.
+        skip_unlabelled: Leaves out images without a label, of folders of which a part is labelled. Without it they
+            are refused.
         **kwargs: See ``BaseSegDataset``.
 
     Raises:
@@ -38,31 +43,38 @@ class FolderDataset(BaseSegDataset):
 
     def __init__(self, data_root: str = '', data_prefix: dict | None = None, metainfo: dict | None = None,
                  img_suffix: str | Sequence[str] = IMAGE_SUFFIXES, seg_map_suffix: str = '.png',
-                 **kwargs: Any) -> None:
+                 ann_file: str = '', skip_unlabelled: bool = False, **kwargs: Any) -> None:
+        self.skip_unlabelled = skip_unlabelled  # the parent lists the files already
         super().__init__(
             data_root=data_root,
             data_prefix=dict(img_path='images') if data_prefix is None else data_prefix,
             metainfo=read_classes(metainfo, data_root, kwargs.get('backend_args')),
             img_suffix=img_suffix if isinstance(img_suffix, str) else tuple(img_suffix),
             seg_map_suffix=seg_map_suffix,
+            ann_file=ann_file,
             **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Lists all images in order of their names, with their labels if ``seg_map_path`` is given."""
         images, labels = self.data_prefix.get('img_path') or '', self.data_prefix.get('seg_map_path')
-        if self.ann_file:
-            raise ValueError(f'ann_file={self.ann_file!r}: FolderDataset takes all images of a folder. Put the images '
-                             'of a split into their own folder, or use BaseSegDataset')
         if not fileio.isdir(images, backend_args=self.backend_args):
             raise ValueError(f'{images!r} is no folder: set data_root and data_prefix.img_path')
         names = sorted(self._files(images, self.img_suffix))
         if not names:
             raise ValueError(f'no image {self.img_suffix} in {images!r}: set data_prefix.img_path or img_suffix')
+        if self.ann_file:
+            names = self._listed(names)
         paths = [self._join(images, name) for name in names]
         if labels is None:
             return [self._info(path, None) for path in paths]
         wanted = [_stem(name, self.img_suffix) + self.seg_map_suffix for name in names]
         present = self._labels(labels)
+        if self.skip_unlabelled:
+            kept = [place for place, label in enumerate(wanted) if label in present]
+            names, paths, wanted = ([each[place] for place in kept] for each in (names, paths, wanted))
+            if not kept:
+                raise ValueError(f'no image in {images!r} has a label in {labels!r}: set data_prefix.seg_map_path or '
+                                 f'seg_map_suffix (now {self.seg_map_suffix!r})')
         self._check_labels(labels, names, wanted, present)
         return [self._info(path, self._join(labels, present[label])) for path, label in zip(paths, wanted)]
 
@@ -74,6 +86,21 @@ class FolderDataset(BaseSegDataset):
         found = fileio.list_dir_or_file(folder, list_dir=False, recursive=True, backend_args=self.backend_args)
         lower = suffix.lower() if isinstance(suffix, str) else tuple(s.lower() for s in suffix)
         return [name for name in found if name.lower().endswith(lower)]
+
+    def _listed(self, names: list[str]) -> list[str]:
+        """Returns the images that ``ann_file`` lists, with or without their suffix, in order of their names."""
+        if not os.path.isfile(self.ann_file):
+            raise ValueError(f'ann_file={self.ann_file!r} does not exist: correct it (it is relative to data_root), or '
+                             'remove it to use all images')
+        with open(self.ann_file, encoding='utf-8-sig') as file:
+            wanted = {line.strip() for line in file if line.strip()}
+        chosen = [name for name in names if name in wanted or _stem(name, self.img_suffix) in wanted]
+        known = {*chosen, *(_stem(name, self.img_suffix) for name in chosen)}
+        missing = sorted(wanted - known)
+        if missing or not chosen:
+            raise ValueError(f'{self.ann_file} lists {len(missing)} images that are not there, such as {missing[:3]}: give '
+                             'a name a line as it is below data_prefix.img_path, with or without its suffix')
+        return chosen
 
     def _info(self, image: str, label: str | None) -> dict:
         info = dict(img_path=image, label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[])

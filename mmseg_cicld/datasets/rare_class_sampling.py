@@ -5,7 +5,7 @@ Source: DAFormer (Hoyer et al., CVPR 2022), section 3.3.
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from mmengine import fileio
 from torch.utils.data import Dataset
 
 from ..ignore_index import IGNORE_INDEX
+from .weighted_datasets import WeightedConcatDataset
 from .wrapped_datasets import ignore_index_of, is_local, original, parts, storage_of
 
 STATS_FILE = 'sample_class_stats.json'
 
 
-def class_probabilities(pixel_counts: dict[int, int], temperature: float) -> tuple[np.ndarray, np.ndarray]:
+def class_probabilities(pixel_counts: Mapping[int, float], temperature: float) -> tuple[np.ndarray, np.ndarray]:
     """Computes how likely each class is drawn: softmax of (1 - frequency) / temperature.
 
     Args:
@@ -46,26 +47,30 @@ class RareClassSampling:
         class_temp: Temperature of :func:`class_probabilities`.
         min_crop_ratio: A crop shows enough of the class with more than ``min_pixels * min_crop_ratio`` pixels of
             it; 0 takes every crop.
+        weights: How often each entry's file is drawn without classes, relative to the others; classes are as rare as
+            such draws show them. None: all alike.
 
     Raises:
         ValueError: If a value is out of range, or no file has more than ``min_pixels`` of some class.
     """
 
     def __init__(self, stats: Sequence[dict], indices: Sequence[int], class_names: Sequence[str],
-                 min_pixels: int = 3000, class_temp: float = 0.01, min_crop_ratio: float = 0.5) -> None:
+                 min_pixels: int = 3000, class_temp: float = 0.01, min_crop_ratio: float = 0.5,
+                 weights: Sequence[float] | None = None) -> None:
         if min_pixels < 0 or min_crop_ratio < 0 or not class_temp > 0:
             raise ValueError(f'rare_class_sampling has min_pixels={min_pixels}, min_crop_ratio={min_crop_ratio}, '
                              f'class_temp={class_temp}: the first two must be 0 or more, the last above 0')
         self.crop_pixels = min_pixels * min_crop_ratio
         counts = [{int(k): int(v) for k, v in entry.items() if k != 'file'} for entry in stats]
-        totals: dict[int, int] = {}
-        for entry in counts:
+        totals: dict[int, float] = {}
+        for entry, weight in zip(counts, weights or [1] * len(counts)):
             for class_id, pixels in entry.items():
-                totals[class_id] = totals.get(class_id, 0) + pixels
+                totals[class_id] = totals.get(class_id, 0) + weight * pixels
         _refuse_unknown_classes(totals, class_names)
         self.classes, self.probabilities = class_probabilities(totals, class_temp)
         self.files = [np.array([index for index, entry in zip(indices, counts) if entry.get(class_id, 0) > min_pixels],
                                dtype=np.int64) for class_id in self.classes.tolist()]
+        self.weights = None if weights is None else dict(zip(indices, weights))
         empty = [class_id for class_id, files in zip(self.classes.tolist(), self.files) if not len(files)]
         if empty:
             best = {class_names[c]: max(entry.get(c, 0) for entry in counts) for c in empty}
@@ -86,32 +91,51 @@ class RareClassSampling:
         Raises:
             ValueError: If the file is missing, damaged, or made from other label files than the dataset has.
         """
-        command = _stats_command(dataset, stats)
-        path, storage = (stats, None) if stats else (_default_path(dataset), storage_of(dataset))
-        entries = _read_stats(path, storage, command)
-        places: dict[str, list[int]] = {}
-        for index in range(len(dataset)):
-            part, place = original(dataset, index)
-            label = part.get_data_info(place).get('seg_map_path')
-            if label is None:
-                raise ValueError('rare_class_sampling needs labels: set data_prefix.seg_map_path of the source dataset')
-            places.setdefault(label, []).append(index)
-        entries = list({entry['file']: entry for entry in entries}.values())
-        labels = list(places)
-        matches = match_files([entry['file'] for entry in entries], labels)
-        _refuse_stale(path, entries, matches, labels, command)
-        drawn = [(entry, index) for entry, match in zip(entries, matches) for index in places[labels[match]]]
-        return cls([entry for entry, _ in drawn], [index for _, index in drawn], dataset.metainfo['classes'],
-                   **settings)
+        if not isinstance(dataset, WeightedConcatDataset):
+            drawn = _entries_of(dataset, stats)
+            return cls([entry for entry, _ in drawn], [index for _, index in drawn], dataset.metainfo['classes'],
+                       **settings)
+        if stats is not None:
+            raise ValueError('rare_class_sampling.stats names one file, but each dataset of a WeightedConcatDataset has '
+                             'its own: remove it, and keep sample_class_stats.json in each data_root')
+        entries, indices, weights = [], [], []
+        for part, share, end in zip(dataset.datasets, dataset.shares.tolist(), dataset.cumulative_sizes):
+            for entry, index in _entries_of(part, None):
+                entries.append(entry)
+                indices.append(end - len(part) + index)
+                weights.append(share / len(part))
+        return cls(entries, indices, dataset.metainfo['classes'], weights=weights, **settings)
 
     def draw(self, generator: np.random.Generator) -> tuple[int, int]:
         """Draws a class id and the index of a file with more than ``min_pixels`` pixels of it."""
         place = generator.choice(len(self.classes), p=self.probabilities)
-        return int(self.classes[place]), int(generator.choice(self.files[place]))
+        files = self.files[place]
+        if self.weights is None:
+            return int(self.classes[place]), int(generator.choice(files))
+        weights = np.array([self.weights[index] for index in files.tolist()])
+        return int(self.classes[place]), int(generator.choice(files, p=weights / weights.sum()))
 
     def enough(self, pixels: int) -> bool:
         """Tells whether a crop with so many pixels of the drawn class can be used."""
         return self.crop_pixels == 0 or bool(pixels > self.crop_pixels)
+
+
+def _entries_of(dataset: Dataset, stats: str | None) -> list[tuple[dict, int]]:
+    """Reads the statistics of a dataset: an entry and the index of its file, one pair for each time it is repeated."""
+    command = _stats_command(dataset, stats)
+    path, storage = (stats, None) if stats else (_default_path(dataset), storage_of(dataset))
+    entries = list({entry['file']: entry for entry in _read_stats(path, storage, command)}.values())
+    places: dict[str, list[int]] = {}
+    for index in range(len(dataset)):
+        part, place = original(dataset, index)
+        label = part.get_data_info(place).get('seg_map_path')
+        if label is None:
+            raise ValueError('rare_class_sampling needs labels: set data_prefix.seg_map_path of the source dataset')
+        places.setdefault(label, []).append(index)
+    labels = list(places)
+    matches = match_files([entry['file'] for entry in entries], labels)
+    _refuse_stale(path, entries, matches, labels, command)
+    return [(entry, index) for entry, match in zip(entries, matches) for index in places[labels[match]]]
 
 
 def match_files(wanted: Sequence[str], labels: Sequence[str]) -> list[int | None]:
@@ -194,7 +218,7 @@ def _refuse_stale(path: str, entries: list[dict], indices: list[int | None], lab
                              f'the statistics again: {command}')
 
 
-def _refuse_unknown_classes(totals: dict[int, int], class_names: Sequence[str]) -> None:
+def _refuse_unknown_classes(totals: Mapping[int, float], class_names: Sequence[str]) -> None:
     unknown = sorted(c for c in totals if not 0 <= c < len(class_names))
     if unknown or not any(totals.values()):
         raise ValueError(f'the class statistics have the ids {unknown or "of no class at all"}, the dataset has the '

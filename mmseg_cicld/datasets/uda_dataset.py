@@ -11,6 +11,7 @@ from .domain import Domain, build_dataset
 from .file_reading import DataFileError
 from .rare_class_sampling import RareClassSampling
 from .translated_source import TranslatedSource
+from .weighted_datasets import WeightedConcatDataset, WeightedOrder
 
 MAX_RECROPS = 10
 
@@ -32,7 +33,8 @@ class UDADataset(Dataset):
 
     Without rare class sampling every epoch goes through each dataset once in its own new order. With it, a class
     is drawn (the rarer, the likelier), then a file that has it, then a crop that shows enough of it (DAFormer,
-    Hoyer et al., CVPR 2022); the target image is drawn uniformly.
+    Hoyer et al., CVPR 2022); the target image is drawn uniformly. Several sources or targets are one
+    :class:`WeightedConcatDataset`, whose shares hold for both.
 
     Args:
         source: Config of a dataset with labels.
@@ -56,8 +58,8 @@ class UDADataset(Dataset):
                              'train_dataloader.dataset.source')
         if self.target is not None:
             _refuse_different_labels(self.source, self.target)
-        self._source_order = KeyedOrder('source_order', len(self.source))
-        self._target_order = KeyedOrder('target_order', len(self.target or ()))
+        self._source_order = _order('source_order', self.source.dataset)
+        self._target_order = None if self.target is None else _order('target_order', self.target.dataset)
         self.rare_classes = (None if rare_class_sampling is None
                              else RareClassSampling.of_dataset(self.source.dataset, **rare_class_sampling))
 
@@ -126,7 +128,7 @@ class UDADataset(Dataset):
                                 'tools/dataset_converters/check_dataset.py')
 
     def _target_sample(self, streams: KeyedStreams, position: int) -> dict:
-        if self.rare_classes is None:
+        if self.rare_classes is None or isinstance(self._target_order, WeightedOrder):
             index = self._target_order(streams, position)
         else:
             index = int(streams.numpy('data.target', position).integers(len(self.target)))
@@ -156,6 +158,12 @@ class KeyedOrder:
         if self._current is None or self._current[0] != (streams.seed, epoch):
             self._current = (streams.seed, epoch), streams.numpy(f'data.{self.name}', epoch).permutation(self.size)
         return int(self._current[1][place])
+
+
+def _order(name: str, dataset: Dataset) -> KeyedOrder | WeightedOrder:
+    if isinstance(dataset, WeightedConcatDataset):
+        return WeightedOrder(name, dataset)
+    return KeyedOrder(name, len(dataset))
 
 
 def _refuse_different_labels(source: Domain, target: Domain) -> None:

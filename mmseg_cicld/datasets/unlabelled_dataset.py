@@ -24,8 +24,6 @@ class UnlabelledDataset(Dataset):
         ValueError: If neither is given, or one is empty.
     """
 
-    metainfo: dict = {}
-
     def __init__(self, source: dict | None = None, target: dict | None = None) -> None:
         given = {name: config for name, config in zip(DOMAINS, (source, target)) if config is not None}
         if not given:
@@ -33,6 +31,11 @@ class UnlabelledDataset(Dataset):
                              'train_dataloader.dataset.target: set one, or both')
         self.domains = {name: Domain(build_dataset(config, name), name) for name, config in given.items()}
         self._orders = {name: KeyedOrder(f'{name}_order', len(domain)) for name, domain in self.domains.items()}
+
+    @property
+    def metainfo(self) -> dict:
+        """Classes and palette, as the target dataset has them, or else the source."""
+        return list(self.domains.values())[-1].dataset.metainfo
 
     def __len__(self) -> int:
         return max(map(len, self.domains.values()))

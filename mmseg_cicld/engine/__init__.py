@@ -3,6 +3,7 @@ from .checkpoint_fetching import fetch_checkpoint, safe_loading
 from .checkpoint_hook import AtomicCheckpointHook
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .checkpoint_writing import write_checkpoint
+from .collapse_hook import CollapsedError, CollapseHook
 from .distributed import UDADistributedDataParallel
 from .graceful_stop import GracefulStopHook
 from .layer_decay import StudentLayerDecay, StudentLearningRateDecay
@@ -13,6 +14,7 @@ from .runner import AdaptationRunner
 from .samplers import KeyedInfiniteSampler
 
 __all__ = ['AdaptationRunner', 'AtomicCheckpointHook', 'AutocastOptimWrapper', 'CheckpointError',
+           'CollapseHook', 'CollapsedError',
            'ExactResumeTrainLoop', 'GracefulStopHook', 'KeyedInfiniteSampler', 'MergedOptimWrapperConstructor',
            'StudentLayerDecay', 'StudentLearningRateDecay', 'UDADistributedDataParallel', 'fetch_checkpoint',
            'read_checkpoint', 'safe_loading', 'write_checkpoint']

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..mmengine_internals import config_dict
 from ..models.backbones.mit_variants import MIT_VARIANTS
+from ..models.backbones.transformers_weights import architecture_of
 from ..models.decode_heads.latent_diffusion_head import TRAINING_PARTS
 from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_checkpoint
@@ -43,7 +44,8 @@ def plain_config(config: Config, keep_backbone: bool = False) -> Config:
     another order. The former moves logits of about 3 by 2e-5 (B0) to 5e-5 (B5), the latter a tenth of that.
     A ``TunedBackbone`` becomes the backbone that it wraps, see :func:`merged_weights`, unless what it learnt cannot be
     merged (``LearnableTokens``). ``custom_imports`` stays only if a part of this package (``DAFormerHead``, ...) is
-    left. What the architecture of an ``AutoencoderEncoder`` is read from, a folder or the hub, is not needed any more.
+    left. What the architecture of an ``AutoencoderEncoder`` or a ``TransformersBackbone`` is read from, a folder or the
+    hub, is not needed any more.
 
     Args:
         config: Config of a training, or of a plain segmentor.
@@ -186,6 +188,10 @@ def _drop_initialisation(part: dict) -> None:
         part.pop(key, None)
     if part.get('type') == 'TIMMBackbone':  # which downloads weights unless it is told not to
         part['pretrained'] = False
+    if part.get('type') == 'TransformersBackbone' or isinstance(part.get('vit'), dict):
+        network = part.get('vit', part)
+        network.pop('sha256', None)
+        network.update(weights=None, model=architecture_of(network['model']))
     for value in part.values():
         if isinstance(value, dict):
             _drop_initialisation(value)

@@ -1,4 +1,7 @@
-"""mmseg's layer-wise learning rates (BEiT, MAE, ConvNeXt) for a segmentor that is trained as a student."""
+"""mmseg's layer-wise learning rates (BEiT, MAE, ConvNeXt) for a segmentor that is trained as a student.
+
+Backbones of the transformers library, which mmseg does not know, have them by :mod:`transformer_rates`.
+"""
 import re
 from collections.abc import Iterator, Mapping
 
@@ -8,6 +11,7 @@ from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import Tensor, nn
 
 from ..models.backbones import TunedBackbone
+from .transformer_rates import has_decay, transformer_groups, transformer_of
 
 
 class _Untuned:
@@ -31,29 +35,37 @@ class _OfStudent(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
         """Adds the groups of a module to ``params``, see mmseg."""
-        student = getattr(module, 'student', module)
-        tuned = isinstance(getattr(student, 'backbone', None), TunedBackbone)
-        layers = _Untuned(student) if tuned else student
-        if student is module:
-            super().add_params(params, layers, **kwargs)
+        student = getattr(module, 'student', None)
+        if not isinstance(student, nn.Module):
+            self._add_segmentor(params, module, **kwargs)
             return
-        try:
-            super().add_params(params, layers, **kwargs)
-        except NotImplementedError as error:
-            raise ValueError('optim_wrapper.constructor gives rates by layer to BEiT and MAE (decay_type=layer_wise) '
-                             f'and ConvNeXt (layer_wise, stage_wise), not to {type(layers.backbone).__name__}: change '
-                             'optim_wrapper.paramwise_cfg.decay_type, or remove the constructor') from error
+        self._add_segmentor(params, student, **kwargs)
         of_student = {id(parameter) for parameter in student.parameters()}
         others = [(name, parameter) for name, parameter in module.named_parameters()
                   if parameter.requires_grad and id(parameter) not in of_student]
         for kind, decayed in (('decay', True), ('no_decay', False)):
             chosen = [(name, parameter) for name, parameter in others
-                      if (parameter.ndim != 1 and not name.endswith('.bias')) == decayed]
+                      if has_decay(name, parameter, self.paramwise_cfg) == decayed]
             if chosen:
                 params.append(dict(
                     params=[parameter for _, parameter in chosen], param_names=[name for name, _ in chosen],
                     weight_decay=self.base_wd if decayed else 0., lr_scale=1., lr=self.base_lr,
                     group_name=f'beside_the_student_{kind}'))
+
+    def _add_segmentor(self, params: list[dict], segmentor: nn.Module, **kwargs) -> None:
+        transformer = transformer_of(segmentor)
+        if transformer is not None:
+            params.extend(transformer_groups(segmentor, transformer, self.base_lr, self.base_wd, self.paramwise_cfg))
+            return
+        tuned = isinstance(getattr(segmentor, 'backbone', None), TunedBackbone)
+        layers = _Untuned(segmentor) if tuned else segmentor
+        try:
+            super().add_params(params, layers, **kwargs)
+        except NotImplementedError as error:
+            raise ValueError('optim_wrapper.constructor gives rates by layer to BEiT, MAE and TransformersBackbone '
+                             '(decay_type=layer_wise) and ConvNeXt (layer_wise, stage_wise), not to '
+                             f'{type(layers.backbone).__name__}: change optim_wrapper.paramwise_cfg.decay_type, or '
+                             'remove the constructor') from error
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module(name='LearningRateDecayOptimizerConstructor', force=True)

@@ -18,7 +18,8 @@ _COMPARED = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'opt
 # What may differ: it decides where a run begins or ends, how it is watched, or how fast it is, not what it computes.
 # The batch size counts with the number of processes and is compared with it.
 _HARMLESS = re.compile(
-    r'(^|\.)(init_cfg|pretrained|with_cp|backend_args|serialize_data|lazy_init|test_cfg)(\.|$)|^model\.evaluate$|'
+    r'(^|\.)(init_cfg|pretrained|with_cp|backend_args|serialize_data|lazy_init|test_cfg)(\.|$)|'
+    r'(^|\.)(backbone|vit)\.(weights|sha256)$|^model\.evaluate$|'
     r'^train_dataloader\.(num_workers|persistent_workers|pin_memory|prefetch_factor|timeout|batch_size|'
     r'disable_subprocess_warning)$|^train_cfg\.(max_iters|max_epochs|val_begin|val_interval|dynamic_intervals)')
 _SCHEDULES = 'param_scheduler'

@@ -34,9 +34,20 @@ def check_run_config(cfg: Mapping) -> None:
         if isinstance(cfg.get(name), Mapping):
             _check_loader(cfg[name], name)
             _check_datasets(cfg[name].get('dataset'), f'{name}.dataset')
+    _check_start(cfg)
     for path, part in _swallowing_parts(cfg):
         _check_swallowed_keys(part, path)
     _check_work_dir(cfg['work_dir'])
+
+
+def _check_start(cfg: Mapping) -> None:
+    """Refuses a source-free adaptation of a segmentor that has not learned anything."""
+    objectives = (cfg['model'].get('objectives') or ()) if isinstance(cfg['model'], Mapping) else ()
+    free = any(isinstance(each, Mapping) and each.get('type') == 'TargetSelfTraining' for each in objectives)
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if free and dataset.get('type') == 'UnlabelledDataset' and not (cfg.get('load_from') or cfg.get('resume')):
+        raise ValueError('this training has no source images, so it needs a segmentor that is trained already: set '
+                         'load_from=CHECKPOINT (--cfg-options load_from=...), its network in model.segmentor')
 
 
 def _check_loader(loader: Mapping, name: str) -> None:

@@ -55,11 +55,15 @@ class LabelRule:
         Returns:
             int64 [B, H, W] in [0, K), and float [B, H, W] in [0, 1].
         """
+        return self.read(self.probabilities(logits_BCHW))
+
+    def read(self, probabilities_BKHW: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from probabilities as :meth:`probabilities` gives them, or a mean of such."""
         if self.threshold is None:
-            confidence_BHW, labels_BHW = logits_BCHW.softmax(dim=1).max(dim=1)
+            confidence_BHW, labels_BHW = probabilities_BKHW.max(dim=1)
             return labels_BHW, confidence_BHW
-        labels_B1HW = (logits_BCHW.sigmoid() > self.threshold).long()
-        return labels_B1HW[:, 0], self.probabilities(logits_BCHW).gather(1, labels_B1HW)[:, 0]
+        labels_B1HW = (probabilities_BKHW[:, 1:] > self.threshold).long()
+        return labels_B1HW[:, 0], probabilities_BKHW.gather(1, labels_B1HW)[:, 0]
 
     def normalised_entropy(self, logits_BCHW: Tensor) -> Tensor:
         """Returns the entropy of each pixel divided by the log of the number of classes, [B, H, W] in [0, 1]."""

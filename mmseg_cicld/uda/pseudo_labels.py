@@ -3,7 +3,7 @@
 Shape suffixes: B images, C classes, H and W height and width.
 """
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from mmengine.dist import all_reduce
@@ -16,6 +16,14 @@ class PseudoLabels(NamedTuple):
     labels_BHW: Tensor
     weights_BHW: Tensor
     confident_share: Tensor
+
+
+class LabelWeighting(Protocol):
+    """Makes pseudo-labels of what a teacher predicts. Equal ones are equal and have equal hashes, so a step asks once."""
+
+    def __call__(self, labels_BHW: Tensor, confidence_BHW: Tensor, valid_B1HW: Tensor | None = None,
+                 real_BHW: Tensor | None = None) -> PseudoLabels:
+        """See :meth:`PseudoLabelRule.__call__`."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 Shape suffixes: B images, C channels, H and W height and width.
 """
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..models.segmentor_protocol import TrainableSegmentor, TrainingOutput, View
 from ..random_streams import KeyedStreams
 from .augmentation import Augmentation
 from .mixing import NUM_IDS, MixedBatch, choose_classes, class_mix, mix_masks, present_ids
-from .pseudo_labels import PseudoLabelRule, PseudoLabels
+from .pseudo_labels import LabelWeighting, PseudoLabels
 from .teacher import EMATeacher
 
 
@@ -57,6 +58,10 @@ class StudentPass(NamedTuple):
     latent_BChw: Tensor
 
 
+# From the step, the batch of the forward and its logits to corrected logits.
+Correction = Callable[['StepContext', StudentBatch, Tensor], Tensor]
+
+
 class StepContext:
     """The state of one step, shared by all objectives; costly parts are computed on first use and kept.
 
@@ -68,19 +73,21 @@ class StepContext:
         student: The segmentor that is trained.
         teacher: Its EMA, None without one.
         kept: Names of the objectives whose training forward a later one uses again.
+        corrections: What maps the logits of a training forward to those that its losses see, by the objective's name.
     """
 
     def __init__(self, source: DomainBatch, target: DomainBatch | None, iteration: int, streams: KeyedStreams,
-                 student: TrainableSegmentor, teacher: EMATeacher | None, kept: Collection[str] = ()) -> None:
+                 student: TrainableSegmentor, teacher: EMATeacher | None, kept: Collection[str] = (),
+                 corrections: Mapping[str, Correction] | None = None) -> None:
         self.source, self.target = source, target
         self.iteration = iteration
         self.student, self.teacher = student, teacher
-        self._kept = kept
+        self._kept, self._corrections = kept, corrections or {}
         self._passes: dict[str, StudentPass] = {}
         self._streams = streams
-        self._teacher_logits: Tensor | None = None
-        self._pseudo_labels: dict[PseudoLabelRule, PseudoLabels] = {}
-        self._mixed: dict[tuple[PseudoLabelRule, Augmentation], MixedBatch] = {}
+        self._teacher_labels: tuple[Tensor, Tensor] | None = None
+        self._pseudo_labels: dict[LabelWeighting, PseudoLabels] = {}
+        self._mixed: dict[tuple[LabelWeighting, Augmentation, Augmentation | None], MixedBatch] = {}
         self._shown: dict[str, Tensor] = {}
 
     @property
@@ -122,7 +129,9 @@ class StepContext:
             batch: What they come from, and what they are to become.
         """
         seeds = self.sample_seeds(name, len(batch.images_BCHW))
-        output = self.student.losses(features, batch.labels_BHW, batch.weights_BHW, seeds)
+        correction = self._corrections.get(name)
+        adjust = None if correction is None else partial(correction, self, batch)
+        output = self.student.losses(features, batch.labels_BHW, batch.weights_BHW, seeds, adjust)
         if name in self._kept:
             self._passes[name] = StudentPass(batch, output.logits_BCHW.detach(), features[0].levels[-1].detach())
         return output
@@ -141,46 +150,71 @@ class StepContext:
         return [self._streams.integer(f'{name}.sample', self.iteration, index) for index in self.sample_indices(samples)]
 
     @torch.no_grad()
-    def pseudo_labels(self, rule: PseudoLabelRule) -> PseudoLabels:
+    def pseudo_labels(self, rule: LabelWeighting) -> PseudoLabels:
         """Returns the teacher's pseudo-labels of the clean target images under a rule."""
         if rule not in self._pseudo_labels:
-            if self._teacher_logits is None:
-                self._teacher_logits = self.teacher.logits(self.target.images_BCHW)
-            self._pseudo_labels[rule] = self._read(self._teacher_logits, rule)
+            if self._teacher_labels is None:
+                self._teacher_labels = self.teacher.labels_and_confidence(self.target.images_BCHW)
+            self._pseudo_labels[rule] = self._weighted(self._teacher_labels, rule)
         return self._pseudo_labels[rule]
 
     @torch.no_grad()
-    def pseudo_labels_of(self, teacher: EMATeacher, rule: PseudoLabelRule) -> PseudoLabels:
+    def pseudo_labels_of(self, teacher: EMATeacher, rule: LabelWeighting) -> PseudoLabels:
         """The same by another teacher than the model's, computed anew."""
-        return self._read(teacher.logits(self.target.images_BCHW), rule)
+        return self._weighted(teacher.labels_and_confidence(self.target.images_BCHW), rule)
 
-    def _read(self, logits_BCHW: Tensor, rule: PseudoLabelRule) -> PseudoLabels:
-        labels_BHW, confidence_BHW = self.student.label_rule.labels_and_confidence(logits_BCHW)
-        return rule(labels_BHW, confidence_BHW, self.target.valid_B1HW, self.target.real_BHW)
+    def _weighted(self, predicted: tuple[Tensor, Tensor], rule: LabelWeighting) -> PseudoLabels:
+        return rule(*predicted, self.target.valid_B1HW, self.target.real_BHW)
 
     @torch.no_grad()
-    def mixed(self, rule: PseudoLabelRule, augmentation: Augmentation) -> MixedBatch:
-        """Returns the strongly augmented ClassMix batch; source image i is pasted onto target image i."""
-        key = (rule, augmentation)
+    def mixed(self, rule: LabelWeighting, augmentation: Augmentation,
+              target_augmentation: Augmentation | None = None) -> MixedBatch:
+        """Returns the ClassMix batch; source image i is pasted onto target image i.
+
+        Args:
+            rule: Of the pseudo-labels, which are those of clean target images.
+            augmentation: Of the mixed images.
+            target_augmentation: Of the target images before they are mixed; None: they stay as they are.
+        """
+        key = (rule, augmentation, target_augmentation)
         if key not in self._mixed:
             pseudo = self.pseudo_labels(rule)
             mask_BHW = self.mix_mask()
+            target_BCHW = self.target.images_BCHW
+            if target_augmentation is not None:
+                target_BCHW = self.augmented('mix.target', target_augmentation, target_BCHW)
             batch = class_mix(mask_BHW, (self.source.images_BCHW, self.source.labels_BHW),
-                              (self.target.images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW))
-            images = augmentation(batch.images_BCHW, self.student.normalisation, self._mix_uniform, self.indices)
-            self._mixed[key] = batch._replace(images_BCHW=images)
+                              (target_BCHW, pseudo.labels_BHW, pseudo.weights_BHW))
+            self._mixed[key] = batch._replace(images_BCHW=self.augmented('mix', augmentation, batch.images_BCHW))
         return self._mixed[key]
 
     @torch.no_grad()
     def mix_mask(self) -> Tensor:
         """Returns the ClassMix mask, bool [B, H, W], true where the source image is pasted."""
         labels_BHW = self.source.labels_BHW
-        scores = np.stack([self._mix_uniform('classes', i, size=NUM_IDS) for i in self.indices])
+        scores = np.stack([self.uniform('mix.classes', i, size=NUM_IDS) for i in self.indices])
         scores_BK = torch.from_numpy(scores).to(labels_BHW.device, non_blocking=True)
         return mix_masks(labels_BHW, choose_classes(present_ids(labels_BHW), scores_BK))
 
-    def _mix_uniform(self, name: str, *key: int, size: int | None = None) -> np.ndarray | float:
-        return self.uniform(f'mix.{name}', *key, size=size)
+    @torch.no_grad()
+    def augmented(self, name: str, augmentation: Augmentation, images_BCHW: Tensor) -> Tensor:
+        """Returns augmented images; what is drawn is keyed by ``name``."""
+        def uniform(draw: str, *key: int, size: int | tuple[int, ...] | None = None) -> np.ndarray | float:
+            return self.uniform(f'{name}.{draw}', *key, size=size)
+
+        indices = self.sample_indices(len(images_BCHW))
+        return augmentation(images_BCHW, self.student.normalisation, uniform, indices)
+
+    def teacher_prediction(self) -> tuple[Tensor, Tensor] | None:
+        """Returns label and confidence, [B, H, W], that the teacher gave each target pixel; None if it was not asked."""
+        if self._teacher_logits is None:
+            return None
+        return self.student.label_rule.labels_and_confidence(self._teacher_logits)
+
+    def confident_share(self) -> Tensor | None:
+        """Returns the confident share of the first pseudo-labels with a threshold, None if there are none."""
+        shares = [pseudo.confident_share for rule, pseudo in self._pseudo_labels.items() if rule.threshold is not None]
+        return shares[0] if shares else None
 
     def show(self, name: str, images_BCHW: Tensor) -> None:
         """Adds normalised images to :meth:`panel`."""
@@ -188,11 +222,14 @@ class StepContext:
 
     def panel(self) -> dict[str, Tensor]:
         """Returns what this step computed as CPU tensors for a picture; images are RGB uint8 [B, 3, H, W]."""
-        parts = dict(source_image=self._picture(self.source.images_BCHW), source_label=self.source.labels_BHW)
+        parts = {}
+        if self.source is not None:
+            parts.update(source_image=self._picture(self.source.images_BCHW), source_label=self.source.labels_BHW)
         if self.target is not None:
             parts['target_image'] = self._picture(self.target.images_BCHW)
         for pseudo in list(self._pseudo_labels.values())[:1]:
-            parts.update(pseudo_label=pseudo.labels_BHW, pseudo_weight=pseudo.weights_BHW)
+            parts.update(pseudo_label=pseudo.labels_BHW, pseudo_weight=pseudo.weights_BHW,
+                         pseudo_confidence=self.teacher_prediction()[1])
         for mixed in list(self._mixed.values())[:1]:
             parts.update(mixed_image=self._picture(mixed.images_BCHW), mixed_label=mixed.labels_BHW,
                          mixed_weight=mixed.weights_BHW)

@@ -46,22 +46,8 @@ class StrongAugmentation:
                 raise ValueError(f'augmentation.{key} is {getattr(self, key)}, allowed are values in [0, 1]')
 
     def check(self, normalisation: tuple[Tensor, Tensor], key: str) -> None:
-        """Refuses images whose colours it cannot jitter.
-
-        Args:
-            normalisation: Mean and std [1, C, 1, 1] of the data preprocessor.
-            key: The key of the config to change.
-
-        Raises:
-            ValueError: If they have not three channels of values in [0, 255].
-        """
-        mean, std = normalisation
-        brightest, spread = float(mean.max()), float(std.max())
-        if mean.shape[1] != 3 or brightest > 255 or brightest + spread <= 2:
-            raise ValueError(
-                f'the colour jitter of StrongAugmentation is for 8-bit RGB, but the images have {mean.shape[1]} channels '
-                f"with mean {brightest:g} and std {spread:g}: set {key}=dict(type='IntensityAugmentation') in the "
-                'objective')
+        """Refuses images whose colours it cannot jitter, see :func:`refuse_other_than_8bit_rgb`."""
+        refuse_other_than_8bit_rgb(type(self).__name__, normalisation, key)
 
     def __call__(self, images_BCHW: Tensor, normalisation: tuple[Tensor, Tensor],
                  uniform: Callable[..., np.ndarray | float], indices: Sequence[int]) -> Tensor:
@@ -94,6 +80,26 @@ class StrongAugmentation:
             factors = (2 * np.asarray(uniform('jitter', index, size=8))[4:] - 1) * self.jitter_strength + np.array([1, 1, 1, 0])
             jittered.append(colour_jitter(colours_CHW[None], order.tolist(), factors.tolist()))
         return (torch.cat(jittered) * 255 - mean) / std
+
+
+def refuse_other_than_8bit_rgb(augmentation: str, normalisation: tuple[Tensor, Tensor], key: str) -> None:
+    """Refuses images whose colours cannot be jittered.
+
+    Args:
+        augmentation: Name of the augmentation, for the message.
+        normalisation: Mean and std [1, C, 1, 1] of the data preprocessor.
+        key: The key of the config to change.
+
+    Raises:
+        ValueError: If they have not three channels of values in [0, 255].
+    """
+    mean, std = normalisation
+    brightest, spread = float(mean.max()), float(std.max())
+    if mean.shape[1] != 3 or brightest > 255 or brightest + spread <= 2:
+        raise ValueError(
+            f'the colour jitter of {augmentation} is for 8-bit RGB, but the images have {mean.shape[1]} channels '
+            f"with mean {brightest:g} and std {spread:g}: set {key}=dict(type='IntensityAugmentation') in the "
+            'objective')
 
 
 def colour_jitter(colours_BCHW: Tensor, order: Sequence[int], factors: Sequence[float]) -> Tensor:

@@ -22,16 +22,17 @@ class EMATeacher(nn.Module):
     Args:
         student: The segmentor to average.
         momentum: Upper bound of the averaging factor, in [0, 1). EMA momentum of the papers, 0.999 for DAFormer.
+        flip: Labels follow from the mean of the probabilities of an image and of its mirror image (VFM-UDA++).
 
     Raises:
         ValueError: If ``momentum`` is not in [0, 1).
     """
 
-    def __init__(self, student: nn.Module, momentum: float = 0.999) -> None:
+    def __init__(self, student: nn.Module, momentum: float = 0.999, flip: bool = False) -> None:
         super().__init__()
         if not 0 <= momentum < 1:
             raise ValueError(f'model.teacher.momentum is {momentum}, allowed are values in [0, 1)')
-        self.momentum = momentum
+        self.momentum, self.flip = momentum, flip
         frozen = TrainableSegmentor(student).frozen_state.values()
         self.network = copy.deepcopy(student, {id(tensor): tensor for tensor in frozen})
         self.network.requires_grad_(False)
@@ -40,9 +41,9 @@ class EMATeacher(nn.Module):
         """Sets the mode, but leaves dropout and drop path off."""
         super().train(mode)
         for module in self.modules():
-            # mmcv and timm each have a DropPath class of their own, so the name decides.
+            # mmcv, timm and each network of transformers have a DropPath class of their own, so the name decides.
             if isinstance(module, (nn.modules.dropout._DropoutNd, nn.MultiheadAttention)) \
-                    or type(module).__name__ == 'DropPath':
+                    or type(module).__name__.lower().endswith('droppath'):
                 module.training = False
         return self
 
@@ -85,6 +86,15 @@ class EMATeacher(nn.Module):
     def logits(self, images_BCHW: Tensor) -> Tensor:
         """Returns logits, float [B, classes, H, W], of normalised images at input resolution, without autograd."""
         return TrainableSegmentor(self.network).predict(images_BCHW)
+
+    @torch.no_grad()
+    def labels_and_confidence(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns labels int64 [B, H, W] of normalised images and the probability of each, without autograd."""
+        rule, logits_BCHW = TrainableSegmentor(self.network).label_rule, self.logits(images_BCHW)
+        if not self.flip:
+            return rule.labels_and_confidence(logits_BCHW)
+        mirrored_BCHW = self.logits(images_BCHW.flip(3)).flip(3)
+        return rule.read((rule.probabilities(logits_BCHW) + rule.probabilities(mirrored_BCHW)) / 2)
 
     @torch.no_grad()
     def features(self, images_BCHW: Tensor) -> tuple[Tensor, ...]:

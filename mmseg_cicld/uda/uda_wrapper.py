@@ -18,8 +18,9 @@ from ..random_streams import KeyedStreams
 from ..scaled_steps import update_parameters
 from .domain_batch import check_padding, domain_batch
 from .frozen_parts import freeze_all_but, frozen_modules
-from .objective_checks import check_objectives, check_optimiser, check_step, needed_passes
+from .objective_checks import check_objectives, check_optimiser, check_step, corrections, needed_passes
 from .step_context import StepContext
+from .step_statistics import target_statistics
 from .stock_preprocessor import with_preprocessor
 from .teacher import EMATeacher
 
@@ -73,6 +74,8 @@ class UDAWrapper(BaseModel):
         self.streams = KeyedStreams(seed=0)
         self.keep_step = False
         self.kept_step: dict[str, Tensor] | None = None
+        self.keep_statistics = False
+        self.kept_statistics: dict[str, Tensor] | None = None
         self._begun = False
         self._check()
         for objective in self.objectives:
@@ -134,7 +137,8 @@ class UDAWrapper(BaseModel):
         """Runs one iteration.
 
         Args:
-            data: ``source`` and ``target`` batches of :class:`UDADataset`.
+            data: ``source`` and ``target`` batches of :class:`UDADataset`; one of them may be missing if no
+                objective needs it.
             optim_wrapper: mmengine's optimiser wrapper.
             ddp: The DDP module around this model, if there is one.
 
@@ -158,11 +162,13 @@ class UDAWrapper(BaseModel):
             entries = self._run_pass(context, index, part, (index, part) == passes[-1], optim_wrapper, ddp)
             log['loss'] = log.get('loss', 0) + entries.pop('loss')
             log.update(entries)
-        files = context.source.files + (context.target.files if context.target else ())
+        files = sum((domain.files for domain in (context.source, context.target) if domain is not None), ())
         log = read_finite(log, self._counts['iteration'] + 1, files, self, optim_wrapper)
         self._step(optim_wrapper)
         if self.keep_step:
             self.keep_step, self.kept_step = False, context.panel()
+        if self.keep_statistics:
+            self.keep_statistics, self.kept_statistics = False, target_statistics(context)
         return log
 
     def _update_teacher(self) -> None:
@@ -176,7 +182,7 @@ class UDAWrapper(BaseModel):
         source, target = (domain_batch(data.get(domain), self.data_preprocessor) for domain in ('source', 'target'))
         check_step(source, target, self.objectives)
         return StepContext(source, target, self._counts['iteration'], self.streams, self._trainable, self.teacher,
-                           kept=needed_passes(self.objectives))
+                           kept=needed_passes(self.objectives), corrections=corrections(self.objectives))
 
     def _run_pass(self, context: StepContext, index: int, part: int, last: bool, optim_wrapper: OptimWrapper,
                   ddp: nn.Module | None) -> dict[str, Tensor]:

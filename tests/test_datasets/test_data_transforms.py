@@ -91,6 +91,25 @@ def test_margins_that_are_no_margins(margins):
         TRANSFORMS.build(dict(type='LoadPseudoLabelMargins', margins=margins))
 
 
+@pytest.mark.parametrize('shares, rows, columns', [((0.03, 0.25, 0.03, 0.03), (0, 18), (1, 39)),
+                                                   ((0.5, 0.0, 0.1, 0.0), (12, 24), (4, 40))])
+def test_margins_as_shares_are_rounded_down(results, shares, rows, columns):
+    results['img'] = np.zeros((24, 40, 3), np.uint8)
+    mask = TRANSFORMS.build(dict(type='LoadPseudoLabelMargins', shares=shares))(results)['valid_pseudo_mask']
+    expected = np.zeros((24, 40), np.uint8)
+    expected[rows[0]:rows[1], columns[0]:columns[1]] = 1
+    np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize('given, named', [
+    (dict(shares=(0.1, 0.2, 0.3)), 'four shares'), (dict(shares=(0, 0, 0, -0.1)), 'four shares'),
+    (dict(shares=(1, 0, 0, 0)), 'four shares'), (dict(), 'give one of them'),
+    (dict(margins=(1, 1, 1, 1), shares=(0.1, 0, 0, 0)), 'give one of them')])
+def test_shares_that_are_no_shares(given, named):
+    with pytest.raises(ValueError, match=named):
+        TRANSFORMS.build(dict(type='LoadPseudoLabelMargins', **given))
+
+
 def test_packing_without_a_mask(results):
     packed = run([dict(type='LoadImageStrictly'), dict(type='PackUDAInputs')], results)
     assert 'valid_pseudo_mask' not in packed['data_samples']

@@ -122,6 +122,41 @@ def test_pseudo_labels_of_adverse_conditions_have_no_margins(load, name):
     assert 'valid_pseudo_mask' not in item['data_samples']
 
 
+@pytest.mark.parametrize('benchmark, source_hw, target_hw, short', [
+    ('gta2cityscapes', (528, 960), (512, 1024), 1440), ('synthia2cityscapes', (380, 640), (512, 1024), 1024),
+    ('cityscapes2acdc', (512, 1024), (540, 960), 1024), ('cityscapes2darkzurich', (512, 1024), (540, 960), 1024)])
+def test_random_scales_are_of_the_short_side(load, benchmark, source_hw, target_hw, short):
+    config = load(f'{benchmark}-1024x1024_random-scale.py', source_hw, target_hw)
+    uda = config.train_dataloader.dataset
+    for part, side, ratio in ((uda.source, short, 0.75), (uda.target, 1024, 1.0)):
+        steps = {step['type']: step for step in part.pipeline}
+        assert steps['RandomCrop'].crop_size == (1024, 1024) and steps['RandomCrop'].get('cat_max_ratio', 1.0) == ratio
+        assert steps['RandomResize'].ratio_range == (0.9, 1.1) and steps['RandomFlip'].prob == 0.5
+        part.pipeline = part.pipeline[:[*steps].index('RandomResize') + 1]
+        dataset = DATASETS.build(part)
+        sizes = [dataset[0]['img'].shape[:2] for _ in range(6)]
+        assert all(0.9 * side - 1 <= size[0] <= 1.1 * side for size in sizes) and len({size[0] for size in sizes}) > 3
+        height, width = sizes[0]
+        assert width / height == pytest.approx(source_hw[1] / source_hw[0] if part is uda.source else
+                                               target_hw[1] / target_hw[0], rel=2e-3)
+    for part in (config.val_dataloader.dataset, config.test_dataloader.dataset):
+        assert DATASETS.build(part)[0]['inputs'].shape[1] == 1024
+
+
+def test_margins_in_per_cent_follow_the_image_and_padding_has_none(load):
+    config = load('synthia2cityscapes-1024x1024_random-scale.py', (380, 640), (512, 1024))
+    target = config.train_dataloader.dataset.target
+    target.pipeline = [step for step in target.pipeline if step.type not in ('RandomCrop', 'RandomFlip')]
+    target.pipeline[2].ratio_range = (0.5, 0.5)
+    target.pipeline[3].size = (1100, 600)
+    sample = DATASETS.build(target)[0]
+    mask = sample['data_samples'].valid_pseudo_mask.data
+    expected = torch.zeros(1, 600, 1100, dtype=torch.uint8)
+    expected[:, 15:512 - 128, 30:1024 - 30] = 1  # int(0.03 * 512), int(0.25 * 512), int(0.03 * 1024)
+    assert torch.equal(mask, expected)
+    assert not sample['inputs'][:, 512:].any() and not sample['inputs'][:, :, 1024:].any()
+
+
 def test_validation_and_test_data_give_the_same(load):
     config = load('street.py', (128, 256), (128, 256))
     val, test = (DATASETS.build(part.dataset)[1] for part in (config.val_dataloader, config.test_dataloader))

@@ -1,5 +1,6 @@
 """Bring your own data: folders, classes from one place, labels that may be missing."""
 import json
+from pathlib import Path
 
 import pytest
 from mmseg.registry import DATASETS
@@ -122,7 +123,34 @@ def test_images_that_share_a_label(tmp_path):
         build(tmp_path)
 
 
-def test_ann_file_is_refused(tmp_path):
+def test_ann_file_chooses_images(tmp_path):
+    write_folder(tmp_path, 4)
+    (tmp_path / 'few.txt').write_text('003.png\n001\n\n')
+    dataset = build(tmp_path, ann_file='few.txt')
+    assert [dataset.get_data_info(place)['img_path'][-7:] for place in range(len(dataset))] == ['001.png', '003.png']
+    assert [dataset.get_data_info(place)['seg_map_path'][-7:] for place in range(2)] == ['001.png', '003.png']
+
+
+@pytest.mark.parametrize('content, words', [
+    (None, 'ann_file=.*few.txt.* does not exist'),
+    ('000\n009\n', r"few.txt lists 1 images that are not there, such as \['009'\]"),
+    ('\n', 'few.txt lists 0 images'),
+])
+def test_ann_file_that_does_not_fit(tmp_path, content, words):
     write_folder(tmp_path, 1)
-    with pytest.raises(ValueError, match='takes all images of a folder'):
-        build(tmp_path, ann_file='train.txt')
+    if content is not None:
+        (tmp_path / 'few.txt').write_text(content)
+    with pytest.raises(ValueError, match=words):
+        build(tmp_path, ann_file='few.txt')
+
+
+def test_images_without_a_label_are_left_out_where_that_is_asked_for(tmp_path):
+    write_folder(tmp_path, 3)
+    (tmp_path / 'labels/001.png').unlink()
+    dataset = build(tmp_path, skip_unlabelled=True)
+    assert [Path(dataset.get_data_info(i)['img_path']).name for i in range(len(dataset))] == ['000.png', '002.png']
+    assert Path(dataset.get_data_info(1)['seg_map_path']).name == '002.png'
+    for name in ('000', '002'):
+        (tmp_path / f'labels/{name}.png').rename(tmp_path / f'labels/x{name}.png')
+    with pytest.raises(ValueError, match='no image in .* has a label in .*seg_map_suffix'):
+        build(tmp_path, skip_unlabelled=True)

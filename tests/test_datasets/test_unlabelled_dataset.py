@@ -37,7 +37,8 @@ def test_both_domains_without_labels(tmp_path):
     dataset = UnlabelledDataset(source=folder_config(tmp_path / 'a', labelled=False),
                                 target=folder_config(tmp_path / 'b', pipeline=labelled))
     item = dataset[DrawKey(0, 0)]
-    assert list(item) == ['source', 'target'] and len(dataset) == 3 and dataset.metainfo == {}
+    assert list(item) == ['source', 'target'] and len(dataset) == 3
+    assert dataset.metainfo['classes'] == ['road', 'car', 'sign']  # of the target, for those who name them
     assert all('gt_sem_seg' not in sample['data_samples'] for sample in item.values())
 
 

@@ -18,6 +18,10 @@ MODEL_CONFIGS = sorted(path.stem for path in (BASE / 'models').glob('*.py'))
 PUBLISHED_RATES = {0: 6.0000000e-11, 1: 4.0058958501e-08, 749: 2.93990284775e-05, 1499: 5.7712999038501e-05,
                    1500: 5.775e-05, 20000: 3.0e-05, 39999: 1.5e-09}
 
+MILLIONS = {'dinov2-small': 22.1, 'dinov2-base': 86.6, 'dinov2-large': 304.4, 'dinov3-small': 21.6, 'dinov3-base': 85.7,
+            'dinov3-large': 303.1, 'dinov3-convnext-tiny': 27.8, 'dinov3-convnext-small': 49.5,
+            'dinov3-convnext-base': 87.6, 'dinov3-convnext-large': 196.2}  # parameters of the published networks
+
 
 def variant_of(name: str) -> str | None:
     """Returns the variant in the name of a config, None for CNNs."""
@@ -35,7 +39,7 @@ def build(name: str, **backbone) -> nn.Module:
     return MODELS.build(config)
 
 
-@pytest.mark.parametrize('name', MODEL_CONFIGS)
+@pytest.mark.parametrize('name', [name for name in MODEL_CONFIGS if 'dinov' not in name])
 def test_model_config_gives_logits_of_every_class(name):
     size = variant_of(name)
     shallow = dict(depth=50) if size is None else dict(
@@ -50,6 +54,28 @@ def test_model_config_gives_logits_of_every_class(name):
     stride = 8 if 'deeplabv2' in name else 4
     assert logits.shape == (1, 19, 128 // stride, 64 // stride)
     assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+
+
+@pytest.mark.parametrize('name', [name for name in MODEL_CONFIGS if 'dinov' in name])
+def test_config_of_a_foundation_model_has_its_size_and_gives_logits_of_every_class(name):
+    config = Config.fromfile(BASE / 'models' / f'{name}.py').model
+    source = config.backbone.get('vit', config.backbone)
+    assert source.weights.startswith('facebook/dino')
+    depths = list(source.model.get('depths', [source.model.get('num_hidden_layers')]))
+    shallow = dict(depths=[1] * 4) if 'convnext' in name else dict(num_hidden_layers=4)
+    source.update(weights=None, model=dict(source.model, **shallow))
+    with torch.device('meta'):  # shapes without numbers: the large ones take long to fill
+        model = MODELS.build(config).eval()
+        logits = model(torch.empty(1, 3, 128, 64), mode='tensor')
+    size = (140, 70) if name.startswith('vit-adapter_dinov2') else (128, 64)  # it enlarges the image by 1120 / 1024
+    assert logits.shape == (1, 19, size[0] // 4, -(-size[1] // 4))
+    network = getattr(model.backbone, 'vit', model.backbone).model
+    blocks = getattr(model.backbone, 'vit', model.backbone).blocks
+    missing = ([(depth - 1, stage.layers[0]) for depth, stage in zip(depths, blocks)] if 'convnext' in name
+               else [(depths[0] - 4, blocks[0])])
+    millions = sum(count * parameter.numel() for count, part in [(1, network), *missing]
+                   for parameter in part.parameters()) / 1e6
+    assert millions == pytest.approx(MILLIONS[name.split('_')[1]], abs=0.06)
 
 
 @pytest.mark.parametrize('name', [name for name in MODEL_CONFIGS if variant_of(name)])

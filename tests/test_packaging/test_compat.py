@@ -119,3 +119,32 @@ def test_stand_ins_for_pkg_resources_know_packages_and_their_folders():
     assert Path(compat.get_installed_path('mmseg_cicld')) == ROOT / 'mmseg_cicld'
     with pytest.raises(ModuleNotFoundError, match='mmdet'):
         compat.get_installed_path('mmdet')
+
+
+def test_transformers_waits_until_its_optimiser_is_asked_for(tmp_path):
+    _distribution(tmp_path, 'transformers')
+    (tmp_path / 'transformers.py').write_text('class Adafactor:\n    def __init__(self, *args, **kwargs):\n'
+                                              '        self.args, self.kwargs = args, kwargs\n')
+    code = '''
+import sys
+import mmseg_cicld
+assert "transformers" not in sys.modules
+from mmengine.registry import OPTIMIZERS
+built = OPTIMIZERS.build(dict(type="Adafactor", params=[1], lr=0.1))
+import transformers
+assert type(built) is transformers.Adafactor and built.kwargs == dict(params=[1], lr=0.1)
+'''
+    python('-c', code, cwd=tmp_path, env=environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])))
+
+
+def test_a_program_that_has_loaded_transformers_keeps_it(tmp_path):
+    code = '''
+import sys, types
+kept = sys.modules["transformers"] = types.ModuleType("transformers")
+kept.Adafactor = type("Adafactor", (), {})
+import mmseg_cicld
+assert sys.modules["transformers"] is kept
+from mmengine.registry import OPTIMIZERS
+assert OPTIMIZERS.get("Adafactor") is kept.Adafactor
+'''
+    python('-c', code, cwd=tmp_path)

@@ -85,7 +85,8 @@ def test_requirements_leave_the_choice_of_the_host_packages(wheel):
     needs = [line.removeprefix('Requires-Dist: ') for line in metadata.splitlines() if line.startswith('Requires-Dist')]
     always = ' '.join(need for need in needs if 'extra ==' not in need)
     assert 'torch' in always and 'diffusers' in always and 'mm' not in always
-    for extra, name in (('openmmlab', 'mmcv-lite==2.1.0'), ('onedl', 'onedl-mmcv==2.3.6'), ('tests', 'pytest')):
+    for extra, name in (('openmmlab', 'mmcv-lite==2.1.0'), ('onedl', 'onedl-mmcv==2.3.6'), ('tests', 'pytest'),
+                        ('foundation', 'transformers')):
         assert any(need.startswith(name) and extra in need for need in needs), extra
 
 

@@ -75,23 +75,36 @@ class LoadPseudoLabelMargins(BaseTransform):
 
     Adds ``valid_pseudo_mask`` (uint8 [H, W], 1 = usable) as a segmentation field, so it is resized, cropped and
     flipped with the image. Put it right after the image is loaded and pack with :class:`PackUDAInputs`.
-    Source: HRDA (Hoyer et al., ECCV 2022), published implementation: (30, 240, 30, 30) for Cityscapes.
+    Sources: HRDA (Hoyer et al., ECCV 2022), published implementation: ``margins=(30, 240, 30, 30)`` for Cityscapes;
+    VFM-UDA++ (Englert and Dubbelman, ICCVW 2025): ``shares=(0.03, 0.25, 0.03, 0.03)`` for images of any size.
 
     Args:
         margins: Rows at the top, rows at the bottom, columns left, columns right, in pixels of the image file.
+        shares: The same as shares of its height and width, rounded down to pixels. One of the two.
+
+    Raises:
+        ValueError: If neither or both are given, or one is out of range.
     """
 
-    def __init__(self, margins: tuple[int, int, int, int]) -> None:
-        if len(margins) != 4 or min(margins) < 0:
+    def __init__(self, margins: tuple[int, int, int, int] | None = None,
+                 shares: tuple[float, float, float, float] | None = None) -> None:
+        given = [values for values in (margins, shares) if values is not None]
+        if len(given) != 1:
+            raise ValueError('LoadPseudoLabelMargins takes margins in pixels or shares of the image: give one of them')
+        if margins is not None and (len(margins) != 4 or min(margins) < 0):
             raise ValueError(f'margins={margins}: give four numbers of pixels (top, bottom, left, right), 0 or more')
-        self.margins = tuple(margins)
+        if shares is not None and (len(shares) != 4 or min(shares) < 0 or max(shares) >= 1):
+            raise ValueError(f'shares={shares}: give four shares of the image (top, bottom, left, right) in [0, 1)')
+        self.values, self.of_image = given[0], shares is not None
 
     def transform(self, results: dict) -> dict:
         """Adds the mask."""
         height, width = results['img'].shape[:2]
-        top, bottom, left, right = self.margins
+        sides = (height, height, width, width) if self.of_image else (1, 1, 1, 1)
+        margins = [int(value * side) for value, side in zip(self.values, sides)]
+        top, bottom, left, right = margins
         if top + bottom >= height or left + right >= width:
-            raise DataFileError(f'the margins {self.margins} (top, bottom, left, right) of LoadPseudoLabelMargins '
+            raise DataFileError(f'the margins {tuple(margins)} (top, bottom, left, right) of LoadPseudoLabelMargins '
                                 f'leave nothing of {results["img_path"]} ({width}x{height}): lower them')
         mask_HW = np.zeros((height, width), np.uint8)
         mask_HW[top:height - bottom, left:width - right] = 1

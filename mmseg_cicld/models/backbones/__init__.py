@@ -4,6 +4,7 @@ from .efficientnet_lite import EfficientNetLite
 from .fused_mix_vision_transformer import FusedMixVisionTransformer
 from .transformers_backbone import TransformersBackbone
 from .tuned_backbone import TunedBackbone
+from .vit_adapter_backbone import ViTAdapterBackbone
 
 __all__ = ['AutoencoderEncoder', 'EfficientNetLite', 'FusedMixVisionTransformer', 'TransformersBackbone',
-           'TunedBackbone']
+           'TunedBackbone', 'ViTAdapterBackbone']

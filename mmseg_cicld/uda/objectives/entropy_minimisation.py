@@ -22,6 +22,7 @@ class EntropyMinimisation(Objective):
         ValueError: If the weight is not above 0.
     """
 
+    needs_source = False
     needs_target = True
     needs_predictions = True
 

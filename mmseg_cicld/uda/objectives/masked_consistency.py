@@ -63,6 +63,7 @@ class MaskedConsistency(Objective):
             self.augmentation = build_augmentation(augment if isinstance(augment, dict) else None,
                                                    order_and_blur_of_first=True)
         self.rule = PseudoLabelRule(threshold, ignore_top, ignore_bottom)
+        self.needs_source = images != 'target'
         self.needs_target = images != 'source'
         self.needs_teacher = self.needs_target and own_teacher is None
         self.teacher: EMATeacher | None = None
@@ -122,7 +123,7 @@ class MaskedConsistency(Objective):
 
         indices = context.sample_indices(len(images_BCHW))
         if self.augmentation is not None:
-            images_BCHW = self.augmentation(images_BCHW, context.student.normalisation, uniform, indices)
+            images_BCHW = context.augmented(self.name, self.augmentation, images_BCHW)
         return images_BCHW * block_masks(images_BCHW.shape[2:], self.block, self.ratio, uniform, indices).to(images_BCHW)
 
 

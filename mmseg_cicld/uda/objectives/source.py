@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
+from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...models.head_losses import loss_modules
 from ...models.segmentor_protocol import TrainableSegmentor, View, ViewFeatures, heads_of
+from ..augmentation import build_augmentation
 from ..step_context import StepContext, StudentBatch
 from .objective import Objective
 
@@ -25,19 +28,34 @@ class SourceSupervision(Objective):
 
     Args:
         feature_distance: Arguments of :class:`FeatureDistance`, off if None.
+        augmentation: Config of an :class:`Augmentation` of the images, as in VFM-UDA++; None: none. Mixed images are
+            made of the images without it.
+        avg_non_ignore: Losses are means over labelled pixels, as those of torch, rather than over all pixels, as those
+            of mmseg. Pixels are counted over the whole images of all processes. mmseg's key of the same name in the
+            loss of the head would count so for mixed images too.
         name: Prefix in the log.
+
+    Raises:
+        ValueError: If the student has a loss that is no mean over all pixels, with ``avg_non_ignore``.
     """
 
     provides = 'source'
 
-    def __init__(self, feature_distance: dict | None = None, name: str = 'source') -> None:
+    def __init__(self, feature_distance: dict | None = None, augmentation: dict | None = None,
+                 avg_non_ignore: bool = False, name: str = 'source') -> None:
         super().__init__(name)
         self.feature_distance = None if feature_distance is None else FeatureDistance(**feature_distance)
+        self.augmentation = None if augmentation is None else build_augmentation(augmentation)
+        self.avg_non_ignore = avg_non_ignore
 
     def attach(self, student: TrainableSegmentor) -> None:
-        """Copies the student's encoder as the frozen reference of the feature distance."""
+        """Copies the student's encoder as the frozen reference of the feature distance, and checks the rest."""
         if self.feature_distance is not None:
             self.feature_distance.attach(student)
+        if self.augmentation is not None:
+            self.augmentation.check(student.normalisation, f'augmentation of {self.name}')
+        if self.avg_non_ignore:
+            _refuse_other_means(student, self.name)
 
     def start_from(self, student: TrainableSegmentor) -> None:
         """Gives the reference the weights that the student was initialised with."""
@@ -46,13 +64,40 @@ class SourceSupervision(Objective):
 
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the segmentation losses and, from the features of the same forward, the feature distance."""
-        batch = StudentBatch(context.source.images_BCHW, context.source.labels_BHW)
+        batch = StudentBatch(self._images(context), context.source.labels_BHW)
         views = context.student_views(self.name, batch.images_BCHW)
         features = [context.student.encode(view) for view in views]
         losses = dict(context.student_losses(self.name, features, batch).losses)
+        if self.avg_non_ignore:
+            factor = _pixels_a_labelled_one(batch.labels_BHW, context.student.ignore_index)
+            losses = {key: value * factor if 'loss' in key else value for key, value in losses.items()}
         if self.feature_distance is not None:
             losses['loss_feature_distance'] = self.feature_distance(features[0], views[0], batch.labels_BHW)
         return losses
+
+    def _images(self, context: StepContext) -> Tensor:
+        if self.augmentation is None:
+            return context.source.images_BCHW
+        images_BCHW = context.augmented(self.name, self.augmentation, context.source.images_BCHW)
+        context.show('augmented_image', images_BCHW)
+        return images_BCHW
+
+
+def _refuse_other_means(student: TrainableSegmentor, name: str) -> None:
+    for key in ('decode_head', 'auxiliary_head'):
+        for loss in (loss for head in heads_of(student.module, key) for loss in loss_modules(head)):
+            if type(loss) is not CrossEntropyLoss or loss.class_weight is not None or loss.avg_non_ignore:
+                raise ValueError(f'{name} has avg_non_ignore=True, which is for losses that are means over all pixels: '
+                                 f"set loss_decode=dict(type='CrossEntropyLoss') without class_weight and "
+                                 f'avg_non_ignore in model.segmentor.{key}, which has a {type(loss).__name__}, or '
+                                 'remove avg_non_ignore from the objective')
+
+
+def _pixels_a_labelled_one(labels_BHW: Tensor, ignore_index: int) -> Tensor:
+    """Returns by how much a mean over all pixels of all processes is too small for one over labelled pixels."""
+    counts = torch.stack([labels_BHW.new_tensor(labels_BHW.numel()), (labels_BHW != ignore_index).sum()])
+    all_reduce(counts)
+    return counts[0] / counts[1].clamp(min=1)
 
 
 class FeatureDistance(nn.Module):

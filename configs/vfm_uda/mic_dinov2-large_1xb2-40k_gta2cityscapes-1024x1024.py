@@ -1,0 +1,16 @@
+# MIC with DAFormer on crops of 1024, DINOv2-L with ViT adapter, GTA5 to Cityscapes.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/vit-adapter_dinov2-large_1024x1024.py',
+    '../_base_/datasets/gta2cityscapes-1024x1024.py',
+    '../_base_/uda/mic_hrda.py',
+    '../_base_/schedules/adamw_linear_40k_vfm.py',
+]
+model = dict(
+    _delete_=True,
+    type='ClassMixEMA',
+    segmentor={{_base_.model}},
+    teacher={{_base_.teacher}},
+    objectives={{_base_.objectives}})
+train_dataloader = dict(dataset=dict(rare_class_sampling={{_base_.rare_class_sampling}}))
+optim_wrapper = dict(optimizer=dict(lr=1e-5 * 2**0.5))

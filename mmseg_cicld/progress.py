@@ -71,6 +71,10 @@ class Progress:
         number = self._bars.add_task(text, total=None, visible=False, start=False, state='')
         self._stages[name] = _Stage(seconds, text, number)
 
+    def expect(self, name: str, seconds: float) -> None:
+        """Says how long a stage takes where that is known only after it was planned."""
+        self._stages[name].planned = seconds
+
     def start(self, name: str) -> None:
         """Begins a stage."""
         self._stages[name].began = self._clock()

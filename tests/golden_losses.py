@@ -69,6 +69,10 @@ def run(method: str) -> list[str]:
     for objective in objectives:  # published values are for crops of 512 rows or more and trained networks
         if 'block' in objective:
             objective.block = 16
+        if objective.type == 'MaskedRepresentationModeling':
+            objective.update(cell=16, width=16, heads=2)
+        if objective.type == 'BalancedLogits':
+            objective.update(min_pixels=200, warmup=3)
         if 'weights' in objective:  # plain SGD does not stand the published weight of the reconstruction
             objective.weights = (0.5, 0.1)
         if 'threshold' in objective:

@@ -14,7 +14,8 @@ from mmseg.registry import MODELS
 from mmseg_cicld.datasets import check_num_classes
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida', 'several_domains')
+BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida', 'mrm', 'blda', 'masktwins',
+                                    'several_domains')
               for path in sorted((ROOT / 'configs' / folder).glob('*.py')) if 'cicld' not in path.stem]
 AUTOENCODERS = sorted((ROOT / 'configs').glob('cicld/cicld-pretraining_*.py'))
 DENOISERS = sorted((ROOT / 'configs').glob('cicld/cicld-denoiser_*.py'))
@@ -104,6 +105,11 @@ def test_trains_one_iteration(path):
     config = Config.fromfile(path)
     init_default_scope(config.default_scope)
     shrink(config.model.segmentor)
+    for objective in config.model.objectives:
+        if objective.type == 'MaskedRepresentationModeling':
+            objective.update(width=16, heads=2)
+        elif objective.type == 'BalancedLogits':
+            objective.update(samples=1024)
     shrink_frozen(config.model.objectives)
     model = MODELS.build(config.model).train()
     optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
@@ -156,10 +162,22 @@ PUBLISHED = {
 }
 
 
+# What a method adds to its host, by the network and the host's rows without pseudo-labels.
+ADDITIONS = dict(
+    dida=lambda network, rows: dict(type='DegradationConsistency', threshold=0.968,
+                                    weights='paper_deeplabv2' if network == 'dlv2' else 'paper'),
+    mrm=lambda network, rows: dict(type='MaskedRepresentationModeling', threshold=0.968, **rows,
+                                   **(dict(levels=[3]) if network == 'dlv2' else {})),
+    blda=lambda network, rows: dict(type='BalancedLogits', strength=0.1),
+    masktwins=lambda network, rows: dict(type='ComplementaryMasking', block=32 if rows else 64, threshold=0.968, **rows),
+)
+
+
 @pytest.mark.parametrize('path', BENCHMARKS, ids=lambda path: path.stem)
 def test_settings_are_the_published_ones(path):
     config, method = Config.fromfile(path), path.stem.split('_')[0]
-    bridged, method = method.startswith('dida-'), method.removeprefix('dida-')
+    added = next((name for name in ADDITIONS if method.startswith(f'{name}-')), None)
+    method = method.removeprefix(f'{added}-')
     adverse = method == 'mic-hrda' and 'cityscapes2' in path.stem
     side, momentum, share, rows, masked = PUBLISHED[method + ' to adverse' * adverse]
     assert path.stem.endswith(f'{side}x{side}')
@@ -175,9 +193,8 @@ def test_settings_are_the_published_ones(path):
         expected.append(dict(type='ClassMixSelfTraining', threshold=0.968, **rows))
     if masked:
         expected.append(dict(type='MaskedConsistency', ratio=0.7, threshold=0.968, **masked))
-    if bridged:
-        weights = 'paper_deeplabv2' if 'dlv2' in path.stem else 'paper'
-        expected.append(dict(type='DegradationConsistency', weights=weights, threshold=0.968))
+    if added:
+        expected.append(ADDITIONS[added](network='dlv2' if 'dlv2' in path.stem else 'mit', rows=rows))
     assert config.model.objectives == expected
 
 

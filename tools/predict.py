@@ -1,6 +1,7 @@
 """Predicts images with an exported segmentor: label images in chosen ids, overlays with a legend, probabilities.
 
-MODEL is a folder that tools/model_converters/export_segmentor.py wrote.
+MODEL is a folder that tools/model_converters/export_segmentor.py or tools/adapt.py wrote, the work dir of a training
+(its best checkpoint, else the last one), or a checkpoint of either or of mmseg with its config.
 """
 import argparse
 import glob
@@ -14,16 +15,21 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmseg.apis import init_model
 from mmseg.registry import TRANSFORMS
+from mmseg.utils import register_all_modules
 from torch import nn
 from torch.nn import functional as F
 
 from mmseg_cicld.command_line import one_line_errors
+from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.datasets.cityscapes_ids import LABEL_IDS
 from mmseg_cicld.datasets.file_reading import DataFileError, read_image
 from mmseg_cicld.datasets.file_writing import write_png
 from mmseg_cicld.datasets.folder_dataset import IMAGE_SUFFIXES
+from mmseg_cicld.engine import read_checkpoint
+from mmseg_cicld.engine.exporting import exported_segmentor
+from mmseg_cicld.models.label_rule import LabelRule
+from mmseg_cicld.visualization.next_commands import best_checkpoint, last_checkpoint
 
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
 IDS = dict(train=None, cityscapes=LABEL_IDS, acdc=LABEL_IDS)  # ACDC's server takes Cityscapes label ids
@@ -33,12 +39,12 @@ def main() -> None:
     """Predicts."""
     args = parse_arguments()
     with one_line_errors():
-        model = load_model(Path(args.model), args.device)
+        model = load_model(Path(args.model), args.config, args.device)
         ids = id_table(args.ids, len(model.dataset_meta['classes']))
         number = 0
         for name, image_HW3 in images(args.input):
-            probabilities_CHW = predict(model, image_HW3, args.tile, args.overlap)
-            write(Path(args.out), name, image_HW3, probabilities_CHW, ids, model.dataset_meta, args)
+            prediction = predict(model, image_HW3, args.tile, args.overlap)
+            write(Path(args.out), name, image_HW3, prediction, ids, model.dataset_meta, args)
             number += 1
     print(f'{number} predictions in {args.out}')
 
@@ -46,7 +52,9 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('model', help='folder with segmentor.py and segmentor.pth')
+    parser.add_argument('model', help='folder with segmentor.py and segmentor.pth, work dir of a training, or .pth file')
+    parser.add_argument('--config', help='config of a .pth file, which is a program: run none that you do not trust '
+                        '(default: the .py file beside it)')
     parser.add_argument('input', help='folder (with its sub-folders), image, video, or glob in quotes')
     parser.add_argument('-o', '--out', required=True, help='output folder: labels/, overlays/, probabilities/')
     parser.add_argument('--ids', choices=IDS, default='train', help='numbers of the label images (default: class ids)')
@@ -62,20 +70,39 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def load_model(folder: Path, device: str) -> nn.Module:
-    """Loads an exported segmentor."""
-    files = folder / 'segmentor.py', folder / 'segmentor.pth'
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise DataFileError(f'there is no {" and no ".join(missing)}: give a folder that '
-                            'tools/model_converters/export_segmentor.py wrote')
-    model = init_model(Config.fromfile(files[0]), str(files[1]), device=device)
-    if not model.dataset_meta.get('classes'):
-        raise DataFileError(f'{files[1]} names no classes: export the checkpoint of a training again')
-    if model.decode_head.out_channels == 1:
-        raise DataFileError(f'{files[0]} has one channel for two classes, a threshold and no class probabilities: '
-                            "predict with mmseg's MMSegInferencer")
+def load_model(source: Path, config: str | None, device: str) -> nn.Module:
+    """Loads the network that a config evaluates."""
+    file, weights = found_files(source, config)
+    register_all_modules()
+    cfg, checkpoint = Config.fromfile(file), read_checkpoint(weights)
+    meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
+    if not meta.get('classes'):
+        raise DataFileError(f'{weights} names no classes: give a checkpoint of a training, or export it again')
+    if cfg.get('train_dataloader') is not None:  # heads without num_classes take it from the dataset
+        check_num_classes(cfg)
+    model = exported_segmentor(cfg, checkpoint, weights, keep_backbone=True)[1].to(device).eval()
+    model.dataset_meta, model.cfg = meta, cfg
     return model
+
+
+def found_files(source: Path, config: str | None) -> tuple[Path, Path]:
+    """Returns config and checkpoint of what the command line names."""
+    if source.is_file():
+        weights, beside = source, [source.with_suffix('.py'), *sorted(source.parent.glob('*.py'))]
+        files = [file for file in beside if file.is_file()]
+    elif (source / 'segmentor.pth').is_file():
+        weights, files = source / 'segmentor.pth', [file for file in [source / 'segmentor.py'] if file.is_file()]
+    else:
+        weights = best_checkpoint(source) or last_checkpoint(source)
+        files = sorted(source.glob('*.py'))
+    if weights is None:
+        raise DataFileError(f'there is no segmentor.pth and no checkpoint in {source}: give a folder that '
+                            'tools/model_converters/export_segmentor.py wrote, the work dir of a training, or a .pth file')
+    if config is not None:
+        files = [Path(config)]
+    if not files or not files[0].is_file():
+        raise DataFileError(f'there is no config {config or "(*.py) beside " + str(weights)}: give it with --config')
+    return files[0], weights
 
 
 def id_table(kind: str, classes: int) -> np.ndarray:
@@ -126,20 +153,23 @@ def frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, image_HW3: np.ndarray, tile: int | None, overlap: int) -> np.ndarray:
-    """Returns float32 probabilities [classes, H, W] at the scale of the model's tests, the mean where tiles meet."""
+def predict(model: nn.Module, image_HW3: np.ndarray, tile: int | None, overlap: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns labels uint8 [H, W] and float32 probabilities [classes, H, W]; logits are averaged where tiles meet."""
     scaled_HW3 = at_test_scale(model, image_HW3)
     height, width = scaled_HW3.shape[:2]
-    total_CHW = torch.zeros(model.decode_head.out_channels, height, width)
+    head = model.decode_head[-1] if isinstance(model.decode_head, nn.ModuleList) else model.decode_head
+    total_CHW = torch.zeros(head.out_channels, height, width)
     count_HW = torch.zeros(height, width)
     for top in starts(height, tile, overlap):
         for left in starts(width, tile, overlap):
             window = np.s_[top:top + (tile or height), left:left + (tile or width)]
             total_CHW[(slice(None), *window)] += window_logits(model, scaled_HW3[window])
             count_HW[window] += 1
-    logits_CHW = F.interpolate((total_CHW / count_HW)[None], image_HW3.shape[:2], mode='bilinear',
-                               align_corners=model.align_corners)[0]
-    return logits_CHW.softmax(dim=0).numpy()
+    logits_1CHW = F.interpolate((total_CHW / count_HW)[None], image_HW3.shape[:2], mode='bilinear',
+                                align_corners=model.align_corners)
+    rule = LabelRule.of_head(head)
+    labels_1HW = rule.labels_and_confidence(logits_1CHW)[0]
+    return labels_1HW[0].numpy().astype(np.uint8), rule.probabilities(logits_1CHW)[0].numpy()
 
 
 def at_test_scale(model: nn.Module, image_HW3: np.ndarray) -> np.ndarray:
@@ -166,10 +196,10 @@ def window_logits(model: nn.Module, image_HW3: np.ndarray) -> torch.Tensor:
     return model.inference(batch['inputs'], [meta])[0].float().cpu()
 
 
-def write(out: Path, name: str, image_HW3: np.ndarray, probabilities_CHW: np.ndarray, ids: np.ndarray, meta: dict,
-          args: argparse.Namespace) -> None:
+def write(out: Path, name: str, image_HW3: np.ndarray, prediction: tuple[np.ndarray, np.ndarray], ids: np.ndarray,
+          meta: dict, args: argparse.Namespace) -> None:
     """Writes what is asked for of one image."""
-    classes_HW = probabilities_CHW.argmax(axis=0)
+    classes_HW, probabilities_CHW = prediction
     write_png(str(out / 'labels' / f'{name}.png'), ids[classes_HW])
     if not args.no_overlays:
         write_png(str(out / 'overlays' / f'{name}.png'), overlay(image_HW3, classes_HW, meta))

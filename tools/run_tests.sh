@@ -1,14 +1,29 @@
 #!/usr/bin/env bash
 # Sets up the tested environment, checks style and types, and runs the whole test suite, a process for each core.
-# Options go to pytest; with options, style and types are left out:
+# Options go to pytest; with options, style and types are left out, and no browser is installed:
 #
 #   bash tools/run_tests.sh [tests/test_uda -k teacher -x ...]
 #
 #   TEST_PROCESSES=4  the number of processes; 0 runs all in one
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+browser() { # Reports are tested in a real one. Without it, and without the right to install it, these tests are skipped.
+    local name
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        ! command -v "$name" >/dev/null || return 0
+    done
+    [[ $EUID == 0 ]] && command -v apt-get >/dev/null || return 0
+    echo "run_tests: installing chromium"
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; } \
+        >/dev/null 2>&1 || echo "run_tests: chromium could not be installed: tests in a browser are skipped" >&2
+}
+
 bash tools/setup_env.sh --tests
-(($#)) || bash tools/lint.sh
+if (($# == 0)); then
+    bash tools/lint.sh
+    browser
+fi
 processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1

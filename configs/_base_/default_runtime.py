@@ -23,4 +23,5 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=2),
     graceful_stop=dict(type='GracefulStopHook'),
+    report=dict(type='ReportHook'),
     visualization=dict(type='SegVisualizationHook'))

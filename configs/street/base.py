@@ -1,10 +1,10 @@
-# What the four methods share: the small network of the quick start, whose source-only weights the backbone starts from
+# What the four methods share: the small network of configs/quickstart, whose source-only weights the backbone starts from
 # (they take the place of ImageNet weights), and a budget of 800 iterations.
 _base_ = ['../quickstart/small_segmentor.py', '../_base_/datasets/street.py']
 
 model = dict(backbone=dict(init_cfg=dict(
     type='Pretrained',
-    checkpoint='work_dirs/quickstart/source_only_street/iter_800.pth',
+    checkpoint='work_dirs/source_only_street/iter_800.pth',
     prefix='student.backbone.')))
 
 iterations = 800

@@ -32,6 +32,8 @@ class FolderDataset(BaseSegDataset):
         seg_map_suffix: What replaces the suffix of the image in the name of its label.
         ann_file: Text file on the disk that lists the images to use, a name a line, relative to ``img_path``, with or
             without suffix. Empty: all images.
+        skip_unlabelled: Leaves out images without a label, of folders of which a part is labelled. Without it they
+            are refused.
         **kwargs: See ``BaseSegDataset``.
 
     Raises:
@@ -41,7 +43,8 @@ class FolderDataset(BaseSegDataset):
 
     def __init__(self, data_root: str = '', data_prefix: dict | None = None, metainfo: dict | None = None,
                  img_suffix: str | Sequence[str] = IMAGE_SUFFIXES, seg_map_suffix: str = '.png',
-                 ann_file: str = '', **kwargs: Any) -> None:
+                 ann_file: str = '', skip_unlabelled: bool = False, **kwargs: Any) -> None:
+        self.skip_unlabelled = skip_unlabelled  # the parent lists the files already
         super().__init__(
             data_root=data_root,
             data_prefix=dict(img_path='images') if data_prefix is None else data_prefix,
@@ -66,6 +69,12 @@ class FolderDataset(BaseSegDataset):
             return [self._info(path, None) for path in paths]
         wanted = [_stem(name, self.img_suffix) + self.seg_map_suffix for name in names]
         present = self._labels(labels)
+        if self.skip_unlabelled:
+            kept = [place for place, label in enumerate(wanted) if label in present]
+            names, paths, wanted = ([each[place] for place in kept] for each in (names, paths, wanted))
+            if not kept:
+                raise ValueError(f'no image in {images!r} has a label in {labels!r}: set data_prefix.seg_map_path or '
+                                 f'seg_map_suffix (now {self.seg_map_suffix!r})')
         self._check_labels(labels, names, wanted, present)
         return [self._info(path, self._join(labels, present[label])) for path, label in zip(paths, wanted)]
 

@@ -12,6 +12,7 @@ from ..atomic_files import remove_leftovers
 from ..mmengine_internals import accumulated_passes
 from .checkpoint_checks import bare_model, differing_state, endless_buffers, refuse_not_finite
 from .checkpoint_writing import write_atomically
+from .trained_only import frozen_digests, leave_out_frozen
 
 POINTER = 'last_checkpoint'
 
@@ -22,14 +23,25 @@ class AtomicCheckpointHook(CheckpointHook):
 
     The new checkpoint is written and synced, then the pointer ``last_checkpoint``, and only then old ones are deleted.
     A training that another hook stops early, such as ``EarlyStoppingHook``, leaves a checkpoint too.
+
+    Args:
+        *args: mmengine's.
+        trained_only: Whether the frozen weights of a ``TunedBackbone`` are left out. They come from their source again,
+            and are compared with those of the training.
+        **kwargs: mmengine's.
     """
+
+    def __init__(self, *args, trained_only: bool = False, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.trained_only = trained_only
+        self._digests: dict[str, str] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Checks the intervals, since gradients that are still being accumulated are not part of a checkpoint.
 
         Raises:
             ValueError: If a checkpoint would fall between two optimiser updates, or a signal in a validation would find
-                gradients that are still being accumulated.
+                gradients that are still being accumulated, or nothing is frozen that ``trained_only`` could leave out.
         """
         if 'keep_ckpt_ids' in runner.message_hub.runtime_info:  # the parent counts twice what stands there twice
             known = runner.message_hub.get_info('keep_ckpt_ids')
@@ -39,6 +51,8 @@ class AtomicCheckpointHook(CheckpointHook):
         here = Path(self.out_dir, self.filename_tmpl.format(runner.iter))
         resumed = bool(runner.iter) and here.is_file()
         self._saved_step, self.last_ckpt = (runner.iter, str(here)) if resumed else (None, None)
+        if self.trained_only:
+            self._digests = frozen_digests(bare_model(runner))
         self._endless = endless_buffers(bare_model(runner))
         if is_main_process():
             for folder in {Path(self.out_dir), Path(runner.work_dir)}:
@@ -52,6 +66,11 @@ class AtomicCheckpointHook(CheckpointHook):
                 raise ValueError(f'{key}={interval} has to be a multiple of '
                                  f'optim_wrapper.accumulative_counts={counts}: a checkpoint '
                                  'between two updates would lose the accumulated gradients')
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Leaves out what is not trained, if that is asked for."""
+        if self.trained_only:
+            leave_out_frozen(checkpoint, bare_model(runner), self._digests)
 
     def after_train(self, runner: Runner) -> None:
         """Saves what a hook has stopped early, then does what mmengine's hook does."""

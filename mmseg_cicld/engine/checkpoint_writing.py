@@ -80,6 +80,18 @@ def to_plain(value: Any, where: str) -> Any:
                                  'checkpoint holds tensors, numbers, strings, lists and dicts only')
 
 
+def on_cpu(state: OrderedDict) -> OrderedDict:
+    """Moves a state dict to the CPU; what two names share (student and teacher) stays one tensor, also in the file."""
+    moved: dict[tuple, torch.Tensor] = {}
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor) and value.numel():
+            place = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
+            if place not in moved:
+                moved[place] = value.detach().cpu()
+            state[name] = moved[place]
+    return state
+
+
 def restore_histories(message_hub: Mapping) -> dict:
     """Returns the saved state of mmengine's message hub with its history buffers rebuilt."""
     scalars = {name: HistoryBuffer(saved['history'].numpy(), saved['counts'].numpy())

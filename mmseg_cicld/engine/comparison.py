@@ -9,11 +9,12 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from .checkpoint_reading import CheckpointError, read_checkpoint
+from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_checkpoint
 from .comparison_folder import ComparisonError, check_settings, folder_of, read_result
 from .resuming import newest_valid_checkpoint
 from .stages import DEFAULT_HAND_OVER, HANDED_OVER, renamed_weights
+from .trained_only import read_whole_checkpoint
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def training_config(row: Row, seed: int, folder: Path, before: Path | None) -> C
         checkpoint = newest_valid_checkpoint(before, MMLogger.get_current_instance())
         if checkpoint is None:
             raise CheckpointError(before, f'has no checkpoint, from which {row.name!r} should begin')
-        state = renamed_weights(read_checkpoint(checkpoint)['state_dict'], hand_over)
+        state = renamed_weights(read_whole_checkpoint(checkpoint)['state_dict'], hand_over)
         if not state:
             raise CheckpointError(checkpoint, f'has no weights that begin with {list(hand_over)}: correct hand_over of '
                                               f'the row {row.name!r}')

@@ -6,6 +6,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from .checkpoint_reading import read_checkpoint
+from .trained_only import fill_in_frozen
 
 
 def load_evaluated(cfg: Config, checkpoint: str | Path | None, device: str = 'cpu') -> nn.Module:
@@ -26,6 +27,7 @@ def load_evaluated(cfg: Config, checkpoint: str | Path | None, device: str = 'cp
     model = MODELS.build(cfg.model)
     if checkpoint is not None:
         loaded = read_checkpoint(checkpoint)
+        fill_in_frozen(loaded, model, checkpoint)
         model.load_state_dict(loaded.get('state_dict', loaded))
     segmentor = getattr(model, 'evaluated', model).to(device)
     segmentor.train(False)

@@ -14,7 +14,10 @@ from ..models.backbones.transformers_weights import architecture_of
 from ..models.decode_heads.latent_diffusion_head import TRAINING_PARTS
 from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_checkpoint
+from .trained_only import PART as FROZEN
+from .trained_only import fill_in_frozen
 
+_BACKBONE = 'backbone.'
 PREFIXES = dict(student='student.', teacher='teacher.network.')
 _KEPT_KEYS = ('default_scope', 'env_cfg', 'vis_backends', 'visualizer', 'log_processor', 'log_level', 'test_pipeline',
               'val_dataloader', 'val_evaluator', 'val_cfg', 'test_dataloader', 'test_evaluator', 'test_cfg')
@@ -39,8 +42,10 @@ def plain_config(config: Config, keep_backbone: bool = False) -> Config:
     ``FusedMixVisionTransformer`` becomes mmseg's ``MixVisionTransformer``, which has the same tensors and not the same
     bits: its one norm constant is 1e-6, where the published network has 1e-5 in some norms, and its attention sums in
     another order. The former moves logits of about 3 by 2e-5 (B0) to 5e-5 (B5), the latter a tenth of that.
-    ``custom_imports`` stays only if a part of this package (``DAFormerHead``, ...) is left. What the architecture of
-    an ``AutoencoderEncoder`` or a ``TransformersBackbone`` is read from, a folder or the hub, is not needed any more.
+    A ``TunedBackbone`` becomes the backbone that it wraps, see :func:`merged_weights`, unless what it learnt cannot be
+    merged (``LearnableTokens``). ``custom_imports`` stays only if a part of this package (``DAFormerHead``, ...) is
+    left. What the architecture of an ``AutoencoderEncoder`` or a ``TransformersBackbone`` is read from, a folder or the
+    hub, is not needed any more.
 
     Args:
         config: Config of a training, or of a plain segmentor.
@@ -104,11 +109,42 @@ def exported_segmentor(config: Config, checkpoint: Mapping, path: str | Path, ne
     Raises:
         CheckpointError: If the checkpoint does not fit the config, or holds no such network.
     """
+    if FROZEN in checkpoint:
+        checkpoint = dict(checkpoint, state_dict=dict(checkpoint['state_dict']))
+        fill_in_frozen(checkpoint, MODELS.build(config.model), path)
     state = checkpoint.get('state_dict', checkpoint)
     if network is not None or 'segmentor' in config.model:
         state = select_network(state, network or config.model.get('evaluate', 'student'), path)
+    state = merged_weights(config.model.get('segmentor', config.model), state, path)
     plain = plain_config(config, keep_backbone)
     return plain, check_weights_fit(plain, without_training_parts(state, plain), path)
+
+
+def merged_weights(segmentor: ConfigDict, state: Mapping[str, Tensor], path: str | Path) -> Mapping[str, Tensor]:
+    """Returns the weights of a segmentor with the changes of a ``TunedBackbone`` merged into those that it wraps.
+
+    In evaluation mode and float32 the merged backbone computes bitwise what the tuned one computes.
+
+    Args:
+        segmentor: Config of the segmentor in the training.
+        state: Its weights; those of a segmentor that was merged before, or has no such backbone, are returned as they are.
+        path: Their file, for errors.
+
+    Raises:
+        CheckpointError: If the weights do not fit the config.
+    """
+    own = {name.removeprefix(_BACKBONE): value for name, value in state.items() if name.startswith(_BACKBONE)}
+    if not _merges(segmentor.backbone) or not any(name.startswith(_BACKBONE) for name in own):
+        return state
+    config = copy.deepcopy(segmentor.backbone)
+    _drop_initialisation(config)
+    tuned = MODELS.build(config)
+    try:
+        tuned.load_state_dict(own)
+    except RuntimeError as error:
+        raise CheckpointError(path, f'does not fit model.segmentor.backbone: {" ".join(str(error).split())}') from error
+    merged = {_BACKBONE + name: value for name, value in tuned.merge().state_dict().items()}
+    return {name: value for name, value in state.items() if not name.startswith(_BACKBONE)} | merged
 
 
 def training_state(networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -161,7 +197,14 @@ def _drop_initialisation(part: dict) -> None:
             _drop_initialisation(value)
 
 
+def _merges(backbone: ConfigDict) -> bool:
+    return backbone.type == 'TunedBackbone' and MODELS.build(backbone.tuning).mergeable
+
+
 def _plain_backbone(backbone: ConfigDict, keep: bool) -> ConfigDict:
+    if backbone.type == 'TunedBackbone':
+        wrapped = _plain_backbone(backbone.backbone, keep)
+        return wrapped if _merges(backbone) else ConfigDict(backbone, backbone=wrapped)
     if backbone.type == 'AutoencoderEncoder' and isinstance(backbone.autoencoder, str):
         return ConfigDict(backbone, autoencoder=_architecture(backbone.autoencoder, backbone.pop('subfolder', None)))
     if backbone.type == 'FusedMixVisionTransformer':

@@ -1,24 +1,26 @@
 """Weights that a training begins with (``load_from``): those of a training, or of a plain segmentor of mmseg."""
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.logging import MMLogger
 from torch import nn
 
 from ..mmengine_internals import set_versions, versions
+from ..models.backbones import TunedBackbone
 from .checkpoint_reading import CheckpointError
 from .resuming import some
 
-_STUDENT = 'student.'
+_STUDENT, _BACKBONE, _TUNED = 'student.', 'backbone.', 'backbone.backbone.'
 
 
 def weights_for_training(state: OrderedDict, model: nn.Module, path: str | Path, logger: MMLogger) -> OrderedDict:
     """Returns weights by the names of the model that is to be trained.
 
     A model that wraps a segmentor as its student takes the weights of the bare segmentor too, as every checkpoint of
-    stock mmseg has them; teachers begin as copies of the student.
+    stock mmseg has them; teachers begin as copies of the student. So do weights of a training or segmentor whose backbone
+    was not tuned, where it is now.
 
     Args:
         state: The weights.
@@ -29,6 +31,7 @@ def weights_for_training(state: OrderedDict, model: nn.Module, path: str | Path,
     Raises:
         CheckpointError: If weights of a bare segmentor are not all that the student needs.
     """
+    state = _with_added(state, model, path, logger)
     student = getattr(model, 'student', None)
     if not isinstance(student, nn.Module) or any(name.startswith(_STUDENT) for name in state):
         return state
@@ -49,6 +52,28 @@ def weights_for_training(state: OrderedDict, model: nn.Module, path: str | Path,
     renamed = OrderedDict((_STUDENT + name, state[name]) for name in found)
     set_versions(renamed, OrderedDict((f'{_STUDENT}{name}'.rstrip('.'), version)
                                       for name, version in versions(state).items()))
+    return renamed
+
+
+def _with_added(state: OrderedDict, model: nn.Module, path: str | Path, logger: MMLogger) -> OrderedDict:
+    """Gives weights without a tuned backbone the names of one, with what learns beside it as the model has it."""
+    segmentor = getattr(model, 'student', model)
+    tuned = getattr(segmentor, 'backbone', None)
+    if not isinstance(tuned, TunedBackbone) or any(_TUNED in name for name in state):
+        return state
+    if any(name.startswith(_STUDENT) for name in state):
+        logger.info(f'{path}: the backbone of this training was not tuned; the student is taken from it')
+        state = _renamed(state, lambda name: name.removeprefix(_STUDENT) if name.startswith(_STUDENT) else None)
+    state = _renamed(state, lambda name: re.sub(f'^{_BACKBONE}', _TUNED, name))
+    state.update({f'{_BACKBONE}added.{name}': value for name, value in tuned.added.state_dict().items()})
+    return state
+
+
+def _renamed(state: OrderedDict, rule: Callable[[str], str | None]) -> OrderedDict:
+    """Renames weights and the versions of their layers by a rule, which gives None for what is left out."""
+    renamed = OrderedDict((new, value) for name, value in state.items() if (new := rule(name)) is not None)
+    set_versions(renamed, OrderedDict((new.rstrip('.'), version) for name, version in versions(state).items()
+                                      if (new := rule(f'{name}.')) is not None))
     return renamed
 
 

@@ -2,15 +2,28 @@
 
 Backbones of the transformers library, which mmseg does not know, have them by :mod:`transformer_rates`.
 """
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmseg.engine.optimizers import LayerDecayOptimizerConstructor, LearningRateDecayOptimizerConstructor
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from torch import nn
+from torch import Tensor, nn
 
+from ..models.backbones import TunedBackbone
 from .transformer_rates import has_decay, transformer_groups, transformer_of
 
+
+class _Untuned:
+    """A segmentor as its layers are called without the wrapper of a tuned backbone; what was added is of its layer."""
+
+    def __init__(self, segmentor: nn.Module) -> None:
+        self._segmentor = segmentor
+        self.backbone = segmentor.backbone.backbone
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self._segmentor.named_parameters():
+            yield re.sub(r'^backbone\.(backbone|added)\.', 'backbone.', name), parameter
 
 class _OfStudent(DefaultOptimWrapperConstructor):
     """Hands the student of a wrapper on as the bare segmentor whose layers mmseg's rules know by name.
@@ -43,12 +56,13 @@ class _OfStudent(DefaultOptimWrapperConstructor):
         if transformer is not None:
             params.extend(transformer_groups(segmentor, transformer, self.base_lr, self.base_wd, self.paramwise_cfg))
             return
+        layers = _Untuned(segmentor) if isinstance(getattr(segmentor, 'backbone', None), TunedBackbone) else segmentor
         try:
-            super().add_params(params, segmentor, **kwargs)
+            super().add_params(params, layers, **kwargs)
         except NotImplementedError as error:
             raise ValueError('optim_wrapper.constructor gives rates by layer to BEiT, MAE and TransformersBackbone '
                              '(decay_type=layer_wise) and ConvNeXt (layer_wise, stage_wise), not to '
-                             f'{type(segmentor.backbone).__name__}: change optim_wrapper.paramwise_cfg.decay_type, or '
+                             f'{type(layers.backbone).__name__}: change optim_wrapper.paramwise_cfg.decay_type, or '
                              'remove the constructor') from error
 
 

@@ -63,7 +63,9 @@ def load_optimizer_state(checkpoint: Mapping, path: str | Path, model: nn.Module
     except ValueError as error:
         raise CheckpointError(path, f'optimizer or param_scheduler do not fit this config ({error})') from None
     if allow_changed:
-        _set_changed(optim_wrapper.param_groups, own['param_groups'])
+        _set_changed(optim_wrapper.optimizer.param_groups, own['param_groups'])
+        if 'base_param_settings' in own:  # what mmengine's log calls the learning rate
+            _set_changed([optim_wrapper.base_param_settings], [own['base_param_settings']])
         for scheduler, base in zip(schedulers, bases, strict=True):
             scheduler.base_values = base
     return [f'the optimizer remembers nothing of {some(list(lost.values()))} and begins at zero there'] if lost else []
@@ -72,7 +74,8 @@ def load_optimizer_state(checkpoint: Mapping, path: str | Path, model: nn.Module
 def _lost_moments(saved: Mapping, model: nn.Module, optim_wrapper: OptimWrapper) -> dict[int, str]:
     """Returns number and name of parameters whose moments are missing, incomplete or of another shape."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    parameters = [parameter for group in optim_wrapper.param_groups for parameter in group['params']]
+    # Those of the wrapper have one group more where there are several, which holds no parameter of the model.
+    parameters = [parameter for group in optim_wrapper.optimizer.param_groups for parameter in group['params']]
     numbers = [number for group in saved['param_groups'] for number in group['params']]
     kinds = {key for entry in saved['state'].values() for key in entry}
     lost = {}

@@ -9,6 +9,7 @@ from mmseg.evaluation import CityscapesMetric, DepthMetric, IoUMetric
 from mmseg.registry import DATASETS
 
 from ..build_errors import did_you_mean, parameters_of, unknown_type
+from .checkpoint_hook import AtomicCheckpointHook
 
 _METRICS = {kind.__name__: kind for kind in (IoUMetric, CityscapesMetric, DepthMetric)}
 _INNER_DATASETS = ('dataset', 'datasets', 'source', 'target')
@@ -88,12 +89,11 @@ def _swallowing_parts(cfg: Mapping) -> Iterator[tuple[str, Mapping]]:
 
 
 def _check_swallowed_keys(part: Mapping, path: str) -> None:
-    kind = _METRICS.get(part['type'], CheckpointHook)
-    parent = kind if kind is CheckpointHook else BaseMetric
-    known = [*parameters_of(kind), *parameters_of(parent), 'type', '_scope_']
+    kind = _METRICS.get(part['type'], AtomicCheckpointHook)
+    known = [*parameters_of(kind), *([] if kind is AtomicCheckpointHook else parameters_of(BaseMetric)), 'type', '_scope_']
     for key in part:
         if key not in known:
-            raise ValueError(f'{path}.{key} is no key of {kind.__name__}{did_you_mean(key, known)} Keys that it takes: '
+            raise ValueError(f'{path}.{key} is no key of {part["type"]}{did_you_mean(key, known)} Keys that it takes: '
                              f'{", ".join(parameters_of(kind))}')
 
 

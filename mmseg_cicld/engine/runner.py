@@ -25,7 +25,7 @@ from ..mmengine_internals import (beginning, built_loops, end_workers, has_begun
 from ..uda.uda_wrapper import COUNTERS
 from .acceleration import compile_segmentors, refuse_smaller_crops
 from .checkpoint_fetching import fetch_checkpoint, safe_loading
-from .checkpoint_writing import restore_histories, write_checkpoint
+from .checkpoint_writing import on_cpu, restore_histories, write_checkpoint
 from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
 from .folder_lock import folder_locked_for_all
 from .initial_weights import weights_for_training, weights_in
@@ -35,6 +35,8 @@ from .optimizer_state import load_optimizer_state, optimizer_state
 from .resumed_config import check_config, config_text
 from .resuming import check_parts, check_run, check_weights, newest_valid_checkpoint, some
 from .run_checks import check_run_config
+from .trained_only import fill_in_frozen
+from .tunings import start_tunings, without_frozen
 
 AUTO = 'auto'
 
@@ -163,7 +165,7 @@ class AdaptationRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
         """Builds the optimiser wrapper, see mmengine; refuses a constructor that knows bare segmentors only."""
         refuse_stock_layer_decay(optim_wrapper)
-        return super().build_optim_wrapper(optim_wrapper)
+        return without_frozen(super().build_optim_wrapper(optim_wrapper), self._bare_model)
 
     def _audit_data(self) -> None:
         problem: list[ValueError | None] = [None]
@@ -179,7 +181,15 @@ class AdaptationRunner(Runner):
             raise problem[0]
 
     def load_or_resume(self) -> None:
-        """Loads ``load_from``, or resumes from it or from the newest valid checkpoint of ``work_dir``."""
+        """Loads ``load_from``, or resumes from it or from the newest valid checkpoint of ``work_dir``.
+
+        What starts from the weights (SoMA's decomposition) is started then, unless a checkpoint brought it.
+        """
+        self._load_or_resume()
+        if is_training(self):
+            start_tunings(self._bare_model)
+
+    def _load_or_resume(self) -> None:
         resume, load_from = beginning(self)
         if has_begun(self) or not resume or (load_from is not None and resume != AUTO):
             super().load_or_resume()
@@ -267,7 +277,7 @@ class AdaptationRunner(Runner):
         if file_client_args is not None or backend_args is not None:
             raise ValueError('default_hooks.checkpoint: backend_args and file_client_args are not supported, '
                              'checkpoints are written atomically to a local folder')
-        checkpoint = {'meta': self._meta(meta, by_epoch), 'state_dict': self._bare_model.state_dict(),
+        checkpoint = {'meta': self._meta(meta, by_epoch), 'state_dict': on_cpu(self._bare_model.state_dict()),
                       'message_hub': self.message_hub.state_dict()}
         if save_optimizer:
             checkpoint['optimizer'] = optimizer_state(self.optim_wrapper)
@@ -295,6 +305,8 @@ class AdaptationRunner(Runner):
     def _read(self, filename: str, map_location: str) -> dict:
         checkpoint = fetch_checkpoint(filename, map_location, self.cfg.get('allow_unsafe_checkpoints', False))
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        with safe_loading(self.cfg.get('allow_unsafe_checkpoints', False)):
+            fill_in_frozen(checkpoint, self._bare_model, filename)
         return checkpoint
 
     def _load_weights(self, filename: str, state: Mapping[str, Tensor], complete: bool) -> None:

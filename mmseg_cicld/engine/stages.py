@@ -3,7 +3,7 @@ import copy
 import gc
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,15 @@ from mmengine.registry import RUNNERS
 from torch import Tensor, nn
 
 from ..mmengine_internals import set_beginning
-from .checkpoint_reading import CheckpointError, read_checkpoint
+from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_atomically, write_checkpoint
 from .folder_lock import locked_folder
 from .resuming import newest_valid_checkpoint
 from .runner import AdaptationRunner
+from .trained_only import read_whole_checkpoint
 
 STATE, HANDED_OVER, STARTED_WITH = 'stages.json', 'handed_over.pth', 'config_fingerprint.txt'
+Watch = Callable[[str, AdaptationRunner], object]
 DEFAULT_HAND_OVER = {'student.': 'student.'}
 
 
@@ -44,7 +46,8 @@ class Stage:
         return hashlib.blake2b(self.config.pretty_text.encode(), digest_size=8).hexdigest()
 
 
-def run_stages(stages: Sequence[Stage], work_dir: str | Path, launcher: str = 'none') -> Path:
+def run_stages(stages: Sequence[Stage], work_dir: str | Path, launcher: str = 'none',
+               watch: Watch | None = None) -> Path:
     """Runs what is not finished yet; a stage that was stopped, however it was, goes on at its newest checkpoint.
 
     Each stage trains in ``work_dir/NAME``. What is finished stands in ``work_dir/stages.json``, which is written
@@ -54,6 +57,7 @@ def run_stages(stages: Sequence[Stage], work_dir: str | Path, launcher: str = 'n
         stages: In the order in which they run.
         work_dir: Folder of the whole sequence.
         launcher: How the processes were started, as ``launcher`` of a config.
+        watch: Called with name and runner of each stage before it trains, for example to register hooks.
 
     Returns:
         The checkpoint of the last stage.
@@ -64,15 +68,15 @@ def run_stages(stages: Sequence[Stage], work_dir: str | Path, launcher: str = 'n
     """
     _check(stages)
     with locked_folder(work_dir, launcher):
-        return _run_stages(stages, Path(work_dir), launcher)
+        return _run_stages(stages, Path(work_dir), launcher, watch)
 
 
-def _run_stages(stages: Sequence[Stage], work_dir: Path, launcher: str) -> Path:
+def _run_stages(stages: Sequence[Stage], work_dir: Path, launcher: str, watch: Watch | None) -> Path:
     finished = _finished_stages(stages, work_dir)
     checkpoint: str | None = None
     for stage in stages:
         if stage.name not in finished:
-            checkpoint = _train(stage, work_dir / stage.name, checkpoint, launcher)
+            checkpoint = _train(stage, work_dir / stage.name, checkpoint, launcher, watch)
             finished[stage.name] = dict(checkpoint=checkpoint, fingerprint=stage.fingerprint)
             _write_state(work_dir, stages, finished)
         checkpoint = finished[stage.name]['checkpoint']
@@ -124,7 +128,7 @@ def _write_state(work_dir: Path, stages: Sequence[Stage], finished: dict[str, di
     barrier()
 
 
-def _train(stage: Stage, folder: Path, previous: str | None, launcher: str) -> str:
+def _train(stage: Stage, folder: Path, previous: str | None, launcher: str, watch: Watch | None) -> str:
     """Trains one stage to its end and returns its checkpoint, relative to the folder of the sequence."""
     config = copy.deepcopy(stage.config)
     config.work_dir, config.launcher = str(folder), launcher
@@ -138,6 +142,8 @@ def _train(stage: Stage, folder: Path, previous: str | None, launcher: str) -> s
         start = [_start(runner, folder, previous and folder.parent / previous, hand_over, stage.fingerprint)]
     broadcast_object_list(start)
     set_beginning(runner, *start[0])
+    if watch is not None:
+        watch(stage.name, runner)
     runner.train()
     newest = [newest_valid_checkpoint(folder, runner.logger) if is_main_process() else None]
     broadcast_object_list(newest)
@@ -159,7 +165,7 @@ def _start(runner: AdaptationRunner, folder: Path, previous: Path | None, hand_o
     if previous is None:
         return False, runner.cfg.get('load_from')
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    state = renamed_weights(read_checkpoint(previous)['state_dict'], hand_over)
+    state = renamed_weights(read_whole_checkpoint(previous)['state_dict'], hand_over)
     _check_handed_over(previous, state, model, hand_over)
     write_checkpoint(dict(state_dict=state), folder / HANDED_OVER)
     return False, str(folder / HANDED_OVER)

@@ -5,6 +5,8 @@ from torch import nn
 
 from ..models import TransformersBackbone
 
+ADDED = 'backbone.added.'  # what learns beside a backbone is called so
+
 
 def transformer_of(segmentor: nn.Module) -> TransformersBackbone | None:
     """Returns the network of the transformers library in the backbone of a segmentor, None if there is none."""
@@ -33,6 +35,7 @@ def transformer_groups(segmentor: nn.Module, transformer: TransformersBackbone, 
     """
     _check(paramwise_cfg, len(transformer.blocks))
     scales = _scales(transformer, paramwise_cfg['decay_rate'], paramwise_cfg.get('backbone_scale', 1.0))
+    scales.update(_scales_of_added(segmentor, transformer, scales))
     groups: dict[tuple[float, bool], dict] = {}
     for name, parameter in segmentor.named_parameters():
         if not parameter.requires_grad:
@@ -59,6 +62,19 @@ def _scales(transformer: TransformersBackbone, rate: float, backbone_scale: floa
     if transformer.norm is not None:
         scales.update((id(parameter), backbone_scale) for parameter in transformer.norm.parameters())
     return scales
+
+
+def _scales_of_added(segmentor: nn.Module, transformer: TransformersBackbone, scales: Mapping[int, float]
+                     ) -> dict[int, float]:
+    """Returns the scales of what a ``TunedBackbone`` adds, by the names of the blocks that it belongs to."""
+    blocks = {id(block): scales[id(next(block.parameters()))] for block in transformer.blocks}
+    places = {f'{name}.': blocks[id(module)] for name, module in segmentor.named_modules() if id(module) in blocks}
+    added: dict[int, float] = {}
+    for name, parameter in segmentor.named_parameters():
+        if name.startswith(ADDED):
+            place = name.replace(ADDED, 'backbone.backbone.', 1)
+            added.update((id(parameter), scale) for start, scale in places.items() if place.startswith(start))
+    return added
 
 
 def _check(paramwise_cfg: Mapping, blocks: int) -> None:

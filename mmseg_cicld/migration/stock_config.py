@@ -127,4 +127,4 @@ def _reduces_zero_label(dataset: dict) -> bool:
 def _hooks(stock: Config) -> dict:
     # The sampler is keyed by the seed itself and has no epoch to be told.
     hooks = {name: hook for name, hook in (stock.get('default_hooks') or {}).items() if name != 'sampler_seed'}
-    return dict(hooks, graceful_stop=dict(type='GracefulStopHook'))
+    return dict(hooks, graceful_stop=dict(type='GracefulStopHook'), report=dict(type='ReportHook'))

@@ -33,6 +33,7 @@ _DEFAULTS = dict(
         param_scheduler=dict(type='ParamSchedulerHook'),
         checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=-1),
         graceful_stop=dict(type='GracefulStopHook'),
+        report=dict(type='ReportHook'),
         visualization=dict(type='SegVisualizationHook')))
 _DISTRIBUTED = 'matters only in distributed training; UDADistributedDataParallel decides it'
 _CONVERTER = 'convert them with tools/model_converters/published.py --to training and set load_from to the result'

@@ -5,19 +5,20 @@ networks do without it.
 """
 from .autoencoder import AutoencoderPretraining
 from .backbones import (AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer, TransformersBackbone,
-                        ViTAdapterBackbone)
+                        TunedBackbone, ViTAdapterBackbone)
 from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead, UpscaleHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation,
                         MixedDegradation, NoiseDegradation)
 from .losses import DegradationConsistencyLoss, DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
 from .necks import InterCoderNeck, SegFormerAdapter, SimpleFeaturePyramid
 from .segmentors import HRDAEncoderDecoder
+from .tuning import FrozenTuning, LastBlocksTuning, LearnableTokens, LoRATuning
 from .verified_pretrained import VerifiedPretrained
 
-__all__ = [
-    'AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation', 'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder',
-    'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss', 'EfficientNetLite',
-    'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LatentDiffusionHead', 'MaskDegradation',
-    'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter',
-    'SimpleFeaturePyramid', 'TransformersBackbone', 'UpscaleHead', 'VerifiedPretrained', 'ViTAdapterBackbone'
-]
+__all__ = ['AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation', 'ClassEmbeddingMaskEncoder',
+           'ColourMaskEncoder', 'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss',
+           'EfficientNetLite', 'FrozenTuning', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead',
+           'InterCoderNeck', 'LastBlocksTuning', 'LatentDiffusionHead', 'LearnableTokens', 'LoRATuning',
+           'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation',
+           'PixelClassContrastiveLoss', 'SegFormerAdapter', 'SimpleFeaturePyramid', 'TransformersBackbone',
+           'TunedBackbone', 'UpscaleHead', 'VerifiedPretrained', 'ViTAdapterBackbone']

@@ -24,10 +24,12 @@ from .label_rule import LabelRule
 from .pixel_losses import pixel_loss
 
 Losses = dict[str, Tensor]
+AdjustLogits = Callable[[Tensor], Tensor]
 
 
 def head_losses(head: nn.Module, inputs: Sequence[Tensor], labels_BHW: Tensor, weights_BHW: Tensor | None = None,
-                prev_logits: Tensor | None = None, train_cfg: Mapping | None = None) -> tuple[Losses, Tensor]:
+                prev_logits: Tensor | None = None, train_cfg: Mapping | None = None,
+                adjust: AdjustLogits | None = None) -> tuple[Losses, Tensor]:
     """Runs a head in training mode and computes its losses, weighted by pixel.
 
     Args:
@@ -37,6 +39,7 @@ def head_losses(head: nn.Module, inputs: Sequence[Tensor], labels_BHW: Tensor, w
         weights_BHW: Weight of each pixel in [0, 1], None for one everywhere.
         prev_logits: Logits of the head before it in a cascade, at their own resolution, see :func:`raw_logits`.
         train_cfg: The segmentor's ``train_cfg``, of which only ``PointHead`` reads something.
+        adjust: Maps the logits that the head predicts with to those that its losses see. Not for ``PointHead``.
 
     Returns:
         The losses by mmseg's names, with ``acc_seg``, and the logits [B, C, H, W] that the head predicts with, with
@@ -49,7 +52,14 @@ def head_losses(head: nn.Module, inputs: Sequence[Tensor], labels_BHW: Tensor, w
     outputs = _outputs(head, inputs, prev_logits)
     maps = [_resized(head, output, size) if output.ndim == 4 else output for output in outputs]
     scheme = LOSS_SCHEMES[type(head).loss_by_feat]
-    return scheme.losses(head, maps, labels_BHW, weights_BHW), maps[scheme.main]
+    main_BCHW = maps[scheme.main]
+    if adjust is None:
+        return scheme.losses(head, maps, labels_BHW, weights_BHW), main_BCHW
+    maps[scheme.main] = adjust(main_BCHW)
+    losses = scheme.losses(head, maps, labels_BHW, weights_BHW)
+    if 'acc_seg' in losses:
+        losses['acc_seg'] = _accuracy(head, main_BCHW, labels_BHW)
+    return losses, main_BCHW
 
 
 def raw_logits(head: nn.Module, inputs: Sequence[Tensor], prev_logits: Tensor | None = None) -> Tensor:
@@ -85,7 +95,8 @@ def predicted_logits(head: nn.Module, inputs: Sequence[Tensor], prev_logits: Ten
     return head.predict_by_feat(raw_logits(head, inputs, prev_logits), metas)
 
 
-def pixel_losses(head: nn.Module, logits_BCHW: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None) -> Losses:
+def pixel_losses(head: nn.Module, logits_BCHW: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None,
+                 adjust: AdjustLogits | None = None) -> Losses:
     """Computes all losses of ``head.loss_decode`` and the accuracy for one map of logits at label resolution.
 
     Args:
@@ -93,10 +104,12 @@ def pixel_losses(head: nn.Module, logits_BCHW: Tensor, labels_BHW: Tensor, weigh
         logits_BCHW: Logits.
         labels_BHW: int64 class ids.
         weights_BHW: Weight of each pixel in [0, 1], None for one everywhere.
+        adjust: Maps the logits to those that the losses see; the accuracy is that of the logits as they are.
     """
     losses: Losses = {}
+    adjusted_BCHW = logits_BCHW if adjust is None else adjust(logits_BCHW)
     for loss in loss_modules(head):
-        value = pixel_loss(loss, logits_BCHW, labels_BHW, weights_BHW, head.ignore_index)
+        value = pixel_loss(loss, adjusted_BCHW, labels_BHW, weights_BHW, head.ignore_index)
         losses[loss.loss_name] = losses[loss.loss_name] + value if loss.loss_name in losses else value
     losses['acc_seg'] = _accuracy(head, logits_BCHW, labels_BHW)
     return losses

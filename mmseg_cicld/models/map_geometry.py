@@ -48,12 +48,12 @@ def resampled_map(map_BChw: Tensor, stride: float, counts: Sequence[int], stride
     """
     if all(new == stride for new in strides):
         return map_BChw[:, :, :counts[0], :counts[1]]
-    rows, columns = (_weights(places, stride, count, new).to(map_BChw)
+    rows, columns = (_weights(places, stride, count, new, map_BChw.device).to(map_BChw.dtype)
                      for places, count, new in zip(map_BChw.shape[2:], counts, strides))
     return rows @ map_BChw @ columns.T
 
 
-def _weights(places: int, stride: float, count: int, new_stride: float) -> Tensor:
+def _weights(places: int, stride: float, count: int, new_stride: float, device: torch.device) -> Tensor:
     """Returns the linear weights [count, places] with which new places of a row read its old ones."""
-    middles = ((torch.arange(count) + 0.5) * (new_stride / stride) - 0.5).clamp(0, places - 1)
-    return (1 - (middles[:, None] - torch.arange(places)).abs()).clamp(min=0)
+    middles = ((torch.arange(count, device=device) + 0.5) * (new_stride / stride) - 0.5).clamp(0, places - 1)
+    return (1 - (middles[:, None] - torch.arange(places, device=device)).abs()).clamp(min=0)

@@ -5,6 +5,7 @@ A training forward is three calls: ``views`` says what the encoder will see, ``e
 
 Shape suffixes: B images, C channels or classes, H and W height and width, h and w feature height and width.
 """
+import inspect
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from ..mmengine_internals import normalises
 from .crop_box import CropBox
+from .frozen_state import frozen_state, share_frozen
 from .head_checks import check_head
-from .head_losses import head_losses, predicted_logits, raw_logits
+from .head_losses import AdjustLogits, head_losses, predicted_logits, raw_logits
 from .label_rule import LabelRule
 from .precision import full_precision
 
@@ -89,6 +91,9 @@ class SegmentorProtocol(Protocol):
             labels_BHW: int64 class ids of the training images.
             weights_BHW: Loss weight of each pixel in [0, 1]; None weighs all one.
             seeds: A seed for each image, for what a network draws itself; None draws from torch's global stream.
+
+        A segmentor may take a further argument ``adjust``, which maps the logits of the main head, at the resolution of
+        the labels, to those that its losses see. Only signals that correct logits need it.
         """
 
     def decode(self, features: Sequence[ViewFeatures], size: tuple[int, int]) -> Tensor:
@@ -118,7 +123,7 @@ class EncoderDecoderProtocol:
         return ViewFeatures((features, ) if isinstance(features, Tensor) else tuple(features), view.box)
 
     def losses(self, features: Sequence[ViewFeatures], labels_BHW: Tensor, weights_BHW: Tensor | None,
-               seeds: Sequence[int] | None) -> TrainingOutput:
+               seeds: Sequence[int] | None, adjust: AdjustLogits | None = None) -> TrainingOutput:
         """See :class:`SegmentorProtocol`; names of losses are those of mmseg."""
         levels, losses, previous = features[0].levels, {}, None
         heads, train_cfg = heads_of(self._segmentor, 'decode_head'), self._segmentor.train_cfg
@@ -126,10 +131,11 @@ class EncoderDecoderProtocol:
             if index:
                 # As mmseg does it: what a stage hands on is computed by itself.
                 previous = raw_logits(heads[index - 1], levels, previous)
+            more = {} if adjust is None or index < len(heads) - 1 else dict(adjust=adjust)
             if hasattr(head, 'training_losses'):
-                own, logits_BCHW = head.training_losses(levels, labels_BHW, weights_BHW, seeds)
+                own, logits_BCHW = head.training_losses(levels, labels_BHW, weights_BHW, seeds, **more)
             else:
-                own, logits_BCHW = head_losses(head, levels, labels_BHW, weights_BHW, previous, train_cfg)
+                own, logits_BCHW = head_losses(head, levels, labels_BHW, weights_BHW, previous, train_cfg, **more)
             losses.update(add_prefix(own, f'decode_{index}' if len(heads) > 1 else 'decode'))
         losses.update(auxiliary_losses(self._segmentor, levels, labels_BHW, weights_BHW))
         return TrainingOutput(losses, logits_BCHW)
@@ -197,6 +203,15 @@ class TrainableSegmentor:
         """Mean and std of the data preprocessor, each [1, C, 1, 1], in units of 8-bit images."""
         return self.module.data_preprocessor.mean[None], self.module.data_preprocessor.std[None]
 
+    @property
+    def frozen_state(self) -> dict[str, Tensor]:
+        """Parameters and buffers that no training changes, by name: those of the frozen part of a tuned backbone."""
+        return frozen_state(self.module)
+
+    def share_frozen(self, other: nn.Module) -> None:
+        """Takes the very parameters and buffers of a segmentor like this one in place of its own that never change."""
+        share_frozen(self.module, other)
+
     def is_main_loss(self, name: str) -> bool:
         """Tells whether a loss is the main head's, and not that of an auxiliary head or of a single scale (HRDA).
 
@@ -215,6 +230,15 @@ class TrainableSegmentor:
         return hasattr(self._protocol, 'decode')
 
     @property
+    def adjusts(self) -> bool:
+        """Whether the logits that its losses see can be adjusted; ``PointHead`` has them at points only."""
+        methods = [self._protocol.losses]
+        if hasattr(self.main_head, 'training_losses'):
+            methods.append(self.main_head.training_losses)
+        taken = all('adjust' in inspect.signature(method).parameters for method in methods)
+        return taken and not isinstance(self.main_head, PointHead)
+
+    @property
     def denoising_head(self) -> nn.Module | None:
         """The head that denoises latents (see ``LatentDiffusionHead.estimate``), also inside another; None without."""
         return getattr(self.main_head, 'denoising_head', None)
@@ -228,9 +252,10 @@ class TrainableSegmentor:
         return self._protocol.encode(view)
 
     def losses(self, features: Sequence[ViewFeatures], labels_BHW: Tensor, weights_BHW: Tensor | None = None,
-               seeds: Sequence[int] | None = None) -> TrainingOutput:
+               seeds: Sequence[int] | None = None, adjust: AdjustLogits | None = None) -> TrainingOutput:
         """See :meth:`SegmentorProtocol.losses`."""
-        return self._protocol.losses(features, labels_BHW, weights_BHW, seeds)
+        more = {} if adjust is None else dict(adjust=adjust)
+        return self._protocol.losses(features, labels_BHW, weights_BHW, seeds, **more)
 
     def decode(self, features: Sequence[ViewFeatures], size: tuple[int, int]) -> Tensor:
         """See :meth:`SegmentorProtocol.decode`."""

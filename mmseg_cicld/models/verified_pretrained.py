@@ -13,7 +13,7 @@ from torch.hub import download_url_to_file
 
 from ..downloads import download_path, hash_in_name, resolved_address, sha256_of
 
-_PACKAGE = 'pip://'
+PACKAGE = 'pip://'
 
 
 class PretrainedWeightsError(RuntimeError):
@@ -64,7 +64,7 @@ class VerifiedPretrained:
             update_init_info(module, init_info=f'VerifiedPretrained: {self.checkpoint}')
 
     def _local_file(self) -> Path:
-        if self.checkpoint.startswith(_PACKAGE):
+        if self.checkpoint.startswith(PACKAGE):
             return Path(self._packaged_file())
         try:
             address = resolved_address(self.checkpoint)
@@ -85,7 +85,7 @@ class VerifiedPretrained:
         return path
 
     def _packaged_file(self) -> str:
-        package = self.checkpoint[len(_PACKAGE):]
+        package = self.checkpoint[len(PACKAGE):]
         try:
             files = importlib.metadata.files(package) or []
         except importlib.metadata.PackageNotFoundError as error:

@@ -3,9 +3,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .files import write_json
+from ..json_files import write_json
 
-OPTIONS_FILE = 'options.json'
+OPTIONS_FILE = 'quickstart.json'
 
 
 class OptionsChanged(ValueError):

@@ -15,10 +15,10 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from torch import Tensor
 
-from ..engine.checkpoint_reading import read_checkpoint
 from ..engine.checkpoint_writing import write_atomically, write_checkpoint
 from ..engine.folder_lock import locked_folder
 from ..engine.stages import DEFAULT_HAND_OVER, Stage, renamed_weights, run_stages
+from ..engine.trained_only import read_whole_checkpoint
 from ..settings import build_settings
 from .dataset_translation import translate_dataset
 from .errors import TranslationError
@@ -196,7 +196,7 @@ def _check_source(file: str, training: Config, source: Mapping) -> None:
 
 
 def _weights(segmentor: Mapping[str, str], hand_over: Mapping[str, str]) -> dict[str, Tensor]:
-    content = read_checkpoint(segmentor['checkpoint'])
+    content = read_whole_checkpoint(segmentor['checkpoint'])
     state = renamed_weights(content.get('state_dict', content), hand_over)
     if not state:
         raise TranslationError(f'{segmentor["checkpoint"]} has no weights that begin with {list(hand_over)}: set '

@@ -1,9 +1,10 @@
 """Training signals for unsupervised domain adaptation."""
 from .augmentation import Augmentation
 from .intensity_augmentation import IntensityAugmentation
-from .objectives import (ClassBalance, ClassMixSelfTraining, DegradationConsistency, EntropyMinimisation,
-                         FoundationFeatureDistance, LatentDomainAlignment, MaskedConsistency, Objective,
-                         OutputSpaceAdversarial, SourceSupervision, TargetSelfTraining)
+from .objectives import (BalancedLogits, ClassBalance, ClassMixSelfTraining, ComplementaryMasking,
+                         DegradationConsistency, EntropyMinimisation, FoundationFeatureDistance, LatentDomainAlignment,
+                         MaskedConsistency, MaskedRepresentationModeling, Objective, OutputSpaceAdversarial,
+                         SourceSupervision, TargetSelfTraining)
 from .photometric_augmentation import PhotometricAugmentation
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
@@ -12,7 +13,8 @@ from .uda_wrapper import UDAWrapper
 # The name by which configs know the wrapper.
 ClassMixEMA = UDAWrapper
 
-__all__ = ['Augmentation', 'ClassBalance', 'ClassMixEMA', 'ClassMixSelfTraining', 'DegradationConsistency', 'EMATeacher',
-           'EntropyMinimisation', 'FoundationFeatureDistance', 'IntensityAugmentation', 'LatentDomainAlignment',
-           'MaskedConsistency', 'Objective', 'OutputSpaceAdversarial', 'PhotometricAugmentation', 'SourceSupervision',
-           'StrongAugmentation', 'TargetSelfTraining', 'UDAWrapper']
+__all__ = ['Augmentation', 'BalancedLogits', 'ClassBalance', 'ClassMixEMA', 'ClassMixSelfTraining',
+           'ComplementaryMasking', 'DegradationConsistency', 'EMATeacher', 'EntropyMinimisation',
+           'FoundationFeatureDistance', 'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency',
+           'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial', 'PhotometricAugmentation',
+           'SourceSupervision', 'StrongAugmentation', 'TargetSelfTraining', 'UDAWrapper']

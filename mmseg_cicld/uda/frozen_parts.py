@@ -5,7 +5,7 @@ from torch import nn
 
 
 def freeze_all_but(student: nn.Module, parts: Sequence[str]) -> None:
-    """Takes the gradients from all parameters outside of the named parts.
+    """Takes the gradients from all parameters outside of the named parts; what was frozen inside of them stays so.
 
     Args:
         student: A segmentor.
@@ -21,7 +21,8 @@ def freeze_all_but(student: nn.Module, parts: Sequence[str]) -> None:
         raise ValueError(f'model.train_only={list(parts)}: the segmentor has no parameters called {unknown}; its parts '
                          f'are {there}')
     for name, parameter in student.named_parameters():
-        parameter.requires_grad_(any(_inside(name, part) for part in parts))
+        if not any(_inside(name, part) for part in parts):
+            parameter.requires_grad_(False)
 
 
 def frozen_modules(network: nn.Module, parts: Sequence[str]) -> list[nn.Module]:

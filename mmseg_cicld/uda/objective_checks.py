@@ -1,13 +1,14 @@
 """What objectives, student, teacher, optimiser and batch have to agree on."""
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from ..models.segmentor_protocol import TrainableSegmentor
 from .objectives import Objective
-from .step_context import DomainBatch
+from .step_context import Correction, DomainBatch
 
 # Objectives of this package that train on these images, for messages.
 PROVIDERS = dict(source="dict(type='SourceSupervision')", mixed="dict(type='ClassMixSelfTraining')")
@@ -34,6 +35,7 @@ def check_objectives(objectives: Sequence[Objective], student: TrainableSegmento
     if wanting and not student.decodes:
         raise TypeError(f'the objectives {wanting} predict with the student, but {type(student.module).__name__} has no '
                         'method decode of SegmentorProtocol: add it, or remove them from model.objectives')
+    _check_corrections(objectives, student)
     for index, objective in enumerate(objectives):
         _check_needs(objective, list(objectives[:index]), list(objectives[index + 1:]))
 
@@ -48,11 +50,13 @@ def _check_kind(objective: nn.Module) -> None:
 
 
 def _check_needs(objective: Objective, earlier: Sequence[Objective], later: Sequence[Objective]) -> None:
-    for key, (name, images) in objective.needs.items():
+    for key, (name, images) in {**objective.needs, **objective.corrects}.items():
         given = {other.name: other for other in earlier}.get(name)
         if given is not None and given.provides == images:
             continue
-        who = f"the objective '{objective.name}' uses the {images} images of '{name}' again ({key}=)"
+        use = f"uses the {images} images of '{name}' again" if key in objective.needs else \
+            f"corrects the logits of the {images} images of '{name}'"
+        who = f"the objective '{objective.name}' {use} ({key}=)"
         if any(other.name == name for other in later):
             raise ValueError(f"{who}, but '{name}' comes later in model.objectives: move it before '{objective.name}'")
         problem = 'model.objectives has no objective of that name' if given is None else \
@@ -61,6 +65,24 @@ def _check_needs(objective: Objective, earlier: Sequence[Objective], later: Sequ
         remedy = f'set {key} to one of {fitting}' if fitting else \
             f'put an objective that trains on {images} images before it, such as {PROVIDERS[images]}'
         raise ValueError(f'{who}, but {problem}: {remedy}')
+
+
+def _check_corrections(objectives: Sequence[Objective], student: TrainableSegmentor) -> None:
+    correcting = [objective.name for objective in objectives if objective.corrects]
+    if correcting and not student.adjusts:
+        raise TypeError(f'the objectives {correcting} correct the logits that losses see, which '
+                        f'{type(student.module).__name__} with {type(student.main_head).__name__} does not offer: let its '
+                        'losses take adjust (SegmentorProtocol), or remove them from model.objectives')
+    passes = [need.objective for objective in objectives for need in objective.corrects.values()]
+    double = [name for name, n in Counter(passes).items() if n > 1]
+    if double:
+        raise ValueError(f'several of the objectives {correcting} correct the logits of {double}: keep one of them')
+
+
+def corrections(objectives: Sequence[Objective]) -> dict[str, Correction]:
+    """Returns what corrects the logits of a training forward, by the name of the objective that runs it."""
+    return {need.objective: partial(objective.correct, need.images)
+            for objective in objectives for need in objective.corrects.values()}
 
 
 def needed_passes(objectives: Sequence[Objective]) -> frozenset[str]:

@@ -2,8 +2,9 @@
 
 Shape suffixes: B images, C channels, H and W height and width.
 """
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,10 @@ class StudentPass(NamedTuple):
     latent_BChw: Tensor
 
 
+# From the step, the batch of the forward and its logits to corrected logits.
+Correction = Callable[['StepContext', StudentBatch, Tensor], Tensor]
+
+
 class StepContext:
     """The state of one step, shared by all objectives; costly parts are computed on first use and kept.
 
@@ -68,14 +73,16 @@ class StepContext:
         student: The segmentor that is trained.
         teacher: Its EMA, None without one.
         kept: Names of the objectives whose training forward a later one uses again.
+        corrections: What maps the logits of a training forward to those that its losses see, by the objective's name.
     """
 
     def __init__(self, source: DomainBatch, target: DomainBatch | None, iteration: int, streams: KeyedStreams,
-                 student: TrainableSegmentor, teacher: EMATeacher | None, kept: Collection[str] = ()) -> None:
+                 student: TrainableSegmentor, teacher: EMATeacher | None, kept: Collection[str] = (),
+                 corrections: Mapping[str, Correction] | None = None) -> None:
         self.source, self.target = source, target
         self.iteration = iteration
         self.student, self.teacher = student, teacher
-        self._kept = kept
+        self._kept, self._corrections = kept, corrections or {}
         self._passes: dict[str, StudentPass] = {}
         self._streams = streams
         self._teacher_labels: tuple[Tensor, Tensor] | None = None
@@ -122,7 +129,9 @@ class StepContext:
             batch: What they come from, and what they are to become.
         """
         seeds = self.sample_seeds(name, len(batch.images_BCHW))
-        output = self.student.losses(features, batch.labels_BHW, batch.weights_BHW, seeds)
+        correction = self._corrections.get(name)
+        adjust = None if correction is None else partial(correction, self, batch)
+        output = self.student.losses(features, batch.labels_BHW, batch.weights_BHW, seeds, adjust)
         if name in self._kept:
             self._passes[name] = StudentPass(batch, output.logits_BCHW.detach(), features[0].levels[-1].detach())
         return output
@@ -196,6 +205,17 @@ class StepContext:
         indices = self.sample_indices(len(images_BCHW))
         return augmentation(images_BCHW, self.student.normalisation, uniform, indices)
 
+    def teacher_prediction(self) -> tuple[Tensor, Tensor] | None:
+        """Returns label and confidence, [B, H, W], that the teacher gave each target pixel; None if it was not asked."""
+        if self._teacher_logits is None:
+            return None
+        return self.student.label_rule.labels_and_confidence(self._teacher_logits)
+
+    def confident_share(self) -> Tensor | None:
+        """Returns the confident share of the first pseudo-labels with a threshold, None if there are none."""
+        shares = [pseudo.confident_share for rule, pseudo in self._pseudo_labels.items() if rule.threshold is not None]
+        return shares[0] if shares else None
+
     def show(self, name: str, images_BCHW: Tensor) -> None:
         """Adds normalised images to :meth:`panel`."""
         self._shown[name] = images_BCHW
@@ -208,7 +228,8 @@ class StepContext:
         if self.target is not None:
             parts['target_image'] = self._picture(self.target.images_BCHW)
         for pseudo in list(self._pseudo_labels.values())[:1]:
-            parts.update(pseudo_label=pseudo.labels_BHW, pseudo_weight=pseudo.weights_BHW)
+            parts.update(pseudo_label=pseudo.labels_BHW, pseudo_weight=pseudo.weights_BHW,
+                         pseudo_confidence=self.teacher_prediction()[1])
         for mixed in list(self._mixed.values())[:1]:
             parts.update(mixed_image=self._picture(mixed.images_BCHW), mixed_label=mixed.labels_BHW,
                          mixed_weight=mixed.weights_BHW)

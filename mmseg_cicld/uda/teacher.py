@@ -1,5 +1,6 @@
 """The teacher: an exponential moving average (EMA) of the student's parameters."""
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ class EMATeacher(nn.Module):
     training mode with dropout and drop path switched off (DACS, Tranheden et al., WACV 2021, and DAFormer,
     Hoyer et al., CVPR 2022, as their published implementation does it).
 
+    What no training changes (the frozen part of a ``TunedBackbone``) is the student's own, parameters and buffers: the
+    average of equal values is that value, and memory holds it once.
+
     Args:
         student: The segmentor to average.
         momentum: Upper bound of the averaging factor, in [0, 1). EMA momentum of the papers, 0.999 for DAFormer.
@@ -29,7 +33,8 @@ class EMATeacher(nn.Module):
         if not 0 <= momentum < 1:
             raise ValueError(f'model.teacher.momentum is {momentum}, allowed are values in [0, 1)')
         self.momentum, self.flip = momentum, flip
-        self.network = copy.deepcopy(student)
+        frozen = TrainableSegmentor(student).frozen_state.values()
+        self.network = copy.deepcopy(student, {id(tensor): tensor for tensor in frozen})
         self.network.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'EMATeacher':
@@ -41,6 +46,10 @@ class EMATeacher(nn.Module):
                     or type(module).__name__.lower().endswith('droppath'):
                 module.training = False
         return self
+
+    def share_with(self, student: nn.Module) -> None:
+        """Shares what no training changes once more, after torch has moved buffers to another device one by one."""
+        TrainableSegmentor(self.network).share_frozen(student)
 
     def copy_from(self, student: nn.Module) -> None:
         """Copies parameters and buffers of the student, used once after its weights were initialised."""
@@ -55,12 +64,23 @@ class EMATeacher(nn.Module):
             updates: Number t >= 0 of optimiser updates that the student has had.
         """
         factor = min(1 - 1 / (updates + 1), self.momentum)
-        own, new = list(self.network.parameters()), list(student.parameters())
+        pairs = [pair for pair in zip(self.network.parameters(), student.parameters()) if pair[0] is not pair[1]]
+        own, new = map(list, zip(*pairs))
         if factor == 0:
             torch._foreach_copy_(own, new)
         else:
             torch._foreach_mul_(own, factor)
             torch._foreach_add_(own, new, alpha=1 - factor)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args) -> None:
+        # The student's have been loaded; another value of the same tensors would change them.
+        for name, own in TrainableSegmentor(self.network).frozen_state.items():
+            loaded = state_dict.get(f'{prefix}network.{name}')
+            if loaded is not None and loaded.shape == own.shape and not torch.equal(loaded.to(own), own):
+                raise ValueError(f"{prefix}network.{name} differs from the student's, which a tuned backbone does not "
+                                 'train and the teacher shares: the weights are those of another training. Leave the '
+                                 "teacher's out of the file, and it begins as a copy of the student")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()
     def logits(self, images_BCHW: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ from ..random_streams import KeyedStreams
 from ..scaled_steps import update_parameters
 from .domain_batch import check_padding, domain_batch
 from .frozen_parts import freeze_all_but, frozen_modules
-from .objective_checks import check_objectives, check_optimiser, check_step, needed_passes
+from .objective_checks import check_objectives, check_optimiser, check_step, corrections, needed_passes
 from .step_context import StepContext
+from .step_statistics import target_statistics
 from .stock_preprocessor import with_preprocessor
 from .teacher import EMATeacher
 
@@ -73,6 +74,8 @@ class UDAWrapper(BaseModel):
         self.streams = KeyedStreams(seed=0)
         self.keep_step = False
         self.kept_step: dict[str, Tensor] | None = None
+        self.keep_statistics = False
+        self.kept_statistics: dict[str, Tensor] | None = None
         self._begun = False
         self._check()
         for objective in self.objectives:
@@ -164,6 +167,8 @@ class UDAWrapper(BaseModel):
         self._step(optim_wrapper)
         if self.keep_step:
             self.keep_step, self.kept_step = False, context.panel()
+        if self.keep_statistics:
+            self.keep_statistics, self.kept_statistics = False, target_statistics(context)
         return log
 
     def _update_teacher(self) -> None:
@@ -177,7 +182,7 @@ class UDAWrapper(BaseModel):
         source, target = (domain_batch(data.get(domain), self.data_preprocessor) for domain in ('source', 'target'))
         check_step(source, target, self.objectives)
         return StepContext(source, target, self._counts['iteration'], self.streams, self._trainable, self.teacher,
-                           kept=needed_passes(self.objectives))
+                           kept=needed_passes(self.objectives), corrections=corrections(self.objectives))
 
     def _run_pass(self, context: StepContext, index: int, part: int, last: bool, optim_wrapper: OptimWrapper,
                   ddp: nn.Module | None) -> dict[str, Tensor]:
@@ -226,6 +231,12 @@ class UDAWrapper(BaseModel):
         if self.teacher is None and self.evaluate == 'teacher':
             raise ValueError("model.evaluate='teacher' needs a teacher: set model.teacher=dict(momentum=0.999)")
         check_objectives(self.objectives, self._trainable, has_teacher=self.teacher is not None)
+
+    def _apply(self, *args, **kwargs) -> 'UDAWrapper':
+        super()._apply(*args, **kwargs)
+        for teacher in self._teachers:
+            teacher.share_with(self.student)
+        return self
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)

@@ -11,10 +11,11 @@ IGNORED_COLOR = (0, 0, 0)
 _PAPER, _INK = 250, (45, 45, 45)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
-_TITLES = dict(source_image='source', source_label='source label', augmented_image='augmented source', target_image='target', pseudo_label='pseudo-label',
-               pseudo_weight='weight', mixed_image='mix', mixed_label='mixed label', mixed_weight='mixed weight',
-               masked_image='masked', degraded_source_image='degraded source',
-               degraded_target_image='degraded target')
+_TITLES = dict(source_image='source', source_label='source label', augmented_image='augmented source',
+               target_image='target', pseudo_label='pseudo-label', pseudo_weight='weight', mixed_image='mix',
+               mixed_label='mixed label', mixed_weight='mixed weight', masked_image='masked',
+               degraded_source_image='degraded source', degraded_target_image='degraded target',
+               augmented_target_image='augmented target', pseudo_confidence='confidence')
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -32,19 +33,27 @@ def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     return colors[label.astype(np.uint8)]
 
 
+def distinct_colours(count: int) -> list[list[int]]:
+    """Returns RGB for classes without a palette; neighbours differ by the golden section of the circle of hues."""
+    hues = (np.arange(count) * 0.618034 % 1 * 180).astype(np.uint8)
+    values = np.stack([hues, np.full_like(hues, 170), 255 - 55 * (np.arange(count) % 3).astype(np.uint8)], axis=-1)
+    return cv2.cvtColor(values[None], cv2.COLOR_HSV2RGB)[0].tolist()
+
+
 def step_tiles(kept_step: Mapping[str, np.ndarray], index: int, palette: Sequence[Sequence[int]]
                ) -> dict[str, np.ndarray]:
     """Turns what a step kept of one sample into tiles of a panel.
 
     Args:
         kept_step: Batches by name: ``*_image`` uint8 [B, 3, H, W] RGB, ``*_label`` [B, H, W] class ids and
-            ``*_weight`` [B, H, W] in [0, 1]. Any part may be missing, a source-only step has no target.
+            ``*_weight`` or ``*_confidence`` [B, H, W] in [0, 1]. Any part may be missing, a source-only step has no
+            target.
         index: Which sample of the batch.
         palette: RGB of each class.
 
     Returns:
-        RGB uint8 [H, W, 3] by title, in the order of the method: source, target, mix, masked, degraded. A weight map of
-        one value for the whole image has the value in its title.
+        RGB uint8 [H, W, 3] by title, in the order of the method: source, target, mix, masked, degraded,
+        confidence of the pseudo-labels. Titles of weights and confidences tell the mean.
     """
     tiles: dict[str, np.ndarray] = {}
     for name, title in _TITLES.items():
@@ -56,7 +65,7 @@ def step_tiles(kept_step: Mapping[str, np.ndarray], index: int, palette: Sequenc
         elif name.endswith('_label'):
             tiles[title] = colorize(part, palette)
         else:
-            tiles[f'{title}, mean {part.mean():.2f}'] = _heat(part)
+            tiles[f'{title}, mean {part.mean():.2f}'] = heat(part)
     return tiles
 
 
@@ -81,7 +90,8 @@ def compose_panel(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
     return np.concatenate([_padded(strip, width) for strip in strips])
 
 
-def _heat(weight: np.ndarray) -> np.ndarray:
+def heat(weight: np.ndarray) -> np.ndarray:
+    """Paints values [H, W] in [0, 1] from dark blue to yellow, RGB uint8 [H, W, 3]."""
     levels = np.clip(np.asarray(weight, np.float32) * 255, 0, 255).round().astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
 

@@ -1,5 +1,6 @@
 """Bring your own data: folders, classes from one place, labels that may be missing."""
 import json
+from pathlib import Path
 
 import pytest
 from mmseg.registry import DATASETS
@@ -141,3 +142,15 @@ def test_ann_file_that_does_not_fit(tmp_path, content, words):
         (tmp_path / 'few.txt').write_text(content)
     with pytest.raises(ValueError, match=words):
         build(tmp_path, ann_file='few.txt')
+
+
+def test_images_without_a_label_are_left_out_where_that_is_asked_for(tmp_path):
+    write_folder(tmp_path, 3)
+    (tmp_path / 'labels/001.png').unlink()
+    dataset = build(tmp_path, skip_unlabelled=True)
+    assert [Path(dataset.get_data_info(i)['img_path']).name for i in range(len(dataset))] == ['000.png', '002.png']
+    assert Path(dataset.get_data_info(1)['seg_map_path']).name == '002.png'
+    for name in ('000', '002'):
+        (tmp_path / f'labels/{name}.png').rename(tmp_path / f'labels/x{name}.png')
+    with pytest.raises(ValueError, match='no image in .* has a label in .*seg_map_suffix'):
+        build(tmp_path, skip_unlabelled=True)

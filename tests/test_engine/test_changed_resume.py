@@ -114,3 +114,24 @@ def test_a_changed_learning_rate_keeps_its_share_of_the_schedule(stopped, tmp_pa
     assert other['lr'] == pytest.approx(4 * one['lr']) and other['initial_lr'] == 4e-3
     assert other['weight_decay'] == 0.5 and one['weight_decay'] == 0.01
     assert_same(same.optim_wrapper.state_dict()['state'], changed.optim_wrapper.state_dict()['state'])
+
+
+GROUPS = {'optim_wrapper.constructor': 'MergedOptimWrapperConstructor',
+          'optim_wrapper.paramwise_cfg': dict(custom_keys=dict(head=dict(lr_mult=10.0)))}
+
+
+def test_several_parameter_groups_go_on_to_the_same_bits(tmp_path):
+    """mmengine's wrapper shows one group more than the optimiser has, which holds no parameter."""
+    whole = train(tmp_path / 'whole', options={**GROUPS, 'train_cfg.max_iters': 4})
+    train(tmp_path / 'parts', options={**GROUPS, 'train_cfg.max_iters': 2})
+    parts = train(tmp_path / 'parts', options={**GROUPS, 'train_cfg.max_iters': 4, 'resume': True})
+    assert len(whole.optim_wrapper.optimizer.param_groups) == 2
+    assert_same(whole.model.state_dict(), parts.model.state_dict())
+    assert_same(whole.optim_wrapper.state_dict(), parts.optim_wrapper.state_dict())
+
+
+def test_a_changed_learning_rate_reaches_several_parameter_groups(tmp_path):
+    train(tmp_path, options={**GROUPS, 'train_cfg.max_iters': 2})
+    changed = train(tmp_path, options={**GROUPS, 'train_cfg.max_iters': 2, 'optim_wrapper.optimizer.lr': 4e-3,
+                                       'resume': True, 'allow_changed_resume': True})
+    assert [group['initial_lr'] for group in changed.optim_wrapper.param_groups] == [4e-3, 4e-2, 4e-3]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_training import TWO_SCALES, assert_same_run, records, toy_config, train, train_in_children
+from toy_training import ADDITIONS, TWO_SCALES, assert_same_run, records, toy_config, train, train_in_children
 
 from mmseg_cicld.engine import AdaptationRunner, CheckpointError
 
@@ -43,8 +43,13 @@ BOTH = {'model.objectives': [
     dict(type='MaskedConsistency', block=8, threshold=0.255, images='both')]}
 
 
+STACKED = {'model.objectives': [
+    dict(type='SourceSupervision'), dict(type='OutputSpaceAdversarial', weight=0.1),
+    dict(type='ClassMixSelfTraining', threshold=0.255), *ADDITIONS]}
+
+
 @pytest.mark.parametrize('more', [{}, BOTH, {'optim_wrapper.clip_grad': dict(max_norm=0.3)}, HRDA_AND_MIC, DIDA,
-                                  HRDA_AND_MIC | DIDA])
+                                  HRDA_AND_MIC | DIDA, STACKED, HRDA_AND_MIC | STACKED])
 def test_gradients_are_those_of_the_joined_batch(tmp_path, more):
     one, two = tmp_path / 'one', tmp_path / 'two'
     train(one, batch_size=2, options=COMPARABLE | more)

@@ -4,7 +4,8 @@ import os
 import signal
 
 import pytest
-from toy_training import DEGRADED, TWO_SCALES, ToyPairs, assert_same_run, records, toy_config, train, train_in_child
+from toy_training import (DEGRADED, STACKED, TWO_SCALES, ToyPairs, assert_same_run, records, toy_config, train,
+                          train_in_child)
 
 from mmseg_cicld.datasets import DrawKey
 from mmseg_cicld.engine import AdaptationRunner, CheckpointError, KeyedInfiniteSampler
@@ -29,7 +30,9 @@ def test_resume_after_kill_is_exact(straight, tmp_path, workers):
 
 @pytest.mark.parametrize('method, logged', [
     (TWO_SCALES, 'masked.decode.hr.loss_ce'), (DEGRADED, 'degraded.target.loss_reconstruction'),
-    (TWO_SCALES | DEGRADED, 'degraded.target.decode.hr.loss_ce')], ids=['hrda and mic', 'dida', 'hrda and dida'])
+    (TWO_SCALES | DEGRADED, 'degraded.target.decode.hr.loss_ce'), (STACKED, 'rebuilt.decode.loss_ce'),
+    (TWO_SCALES | STACKED, 'twins.second.decode.hr.loss_ce')],
+    ids=['hrda and mic', 'dida', 'hrda and dida', 'mrm, blda, masktwins', 'hrda and mrm, blda, masktwins'])
 def test_methods_resume_exactly_after_kill(tmp_path, method, logged):
     train(tmp_path / 'straight', options=method)
     kill = method | {'custom_hooks.0.signal_at': 6}

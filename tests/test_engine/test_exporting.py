@@ -8,9 +8,11 @@ from diffusers import AutoencoderKL
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from safetensors.torch import load_file
 
 from mmseg_cicld.engine import CheckpointError
-from mmseg_cicld.engine.exporting import check_weights_fit, plain_config, select_network, without_training_parts
+from mmseg_cicld.engine.exporting import (check_weights_fit, plain_config, select_network, without_training_parts,
+                                          write_segmentor)
 
 BLOCKS = dict(down_block_types=('DownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'UpBlock2D'))
 UNET = dict(type='UNet2DConditionModel', block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1,
@@ -98,3 +100,34 @@ def test_a_folder_without_the_architecture_of_the_autoencoder_is_named(tmp_path,
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')
     with pytest.raises(CheckpointError, match='nowhere: holds no architecture.*set model.segmentor.backbone.autoenc'):
         plain_config(autoencoder_training(tmp_path / 'nowhere'))
+
+
+def test_tensors_that_share_memory_are_written_whole(tmp_path):
+    tied = torch.arange(12.).reshape(3, 4)
+    state = dict(embedding=tied, classifier=tied, row=tied[1], turned=tied.T)
+    config, pth, safetensors = write_segmentor(tmp_path / 'out', Config(dict(model=dict(type='A'))), state,
+                                               dict(classes=('a', 'b'), other=1))
+    assert Config.fromfile(config).model.type == 'A'
+    content = torch.load(pth, weights_only=True)
+    assert content['meta'] == dict(dataset_meta=dict(classes=('a', 'b')))
+    for written in (content['state_dict'], load_file(safetensors)):
+        assert written.keys() == state.keys() and all(torch.equal(written[name], state[name]) for name in state)
+        assert len({value.data_ptr() for value in written.values()}) == len(state)
+
+
+def test_an_encoder_of_this_package_becomes_that_of_mmseg_with_the_same_features():
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    config = training(1)
+    config.model.segmentor.backbone = dict(type='FusedMixVisionTransformer', embed_dims=8, num_layers=(1, 1, 1, 1))
+    config.model.segmentor.neck.in_channels = [8, 16, 40, 64]
+    config.model.objectives.pop()
+    student = MODELS.build(config.model).student.eval()
+    plain = plain_config(config)
+    network = MODELS.build(plain.model.backbone).eval()
+    network.load_state_dict(student.backbone.state_dict())
+    assert plain.model.backbone.type == 'MixVisionTransformer'
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for one, other in zip(network(images), student.backbone(images), strict=True):
+            torch.testing.assert_close(one, other, atol=0.01, rtol=0.01)  # mmseg has other constants in some norms

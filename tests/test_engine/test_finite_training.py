@@ -155,6 +155,17 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path, capfd, processes)
     assert not (tmp_path / 'iter_3.pth').exists()
 
 
+def test_best_weights_that_are_not_finite_are_not_written(tmp_path):
+    """The student that is validated is finite, its teacher is not; the ordinary checkpoint is not due."""
+    name = 'teacher.network.backbone.norm.weight'
+    options = hooks(dict(type='Spoil', what=name, iteration=2)) | {
+        'model.objectives': [dict(type='SourceSupervision')], 'model.teacher.momentum': 0.9,
+        'default_hooks.checkpoint.save_best': 'mIoU'}
+    with pytest.raises(CheckpointError, match=rf'best_\*_iter_2.pth: is not written: NaN or infinity in {name} '):
+        train(tmp_path, val_interval=2, save_interval=100, options=options)
+    assert not list(tmp_path.glob('*.pth'))
+
+
 def test_a_plain_segmentor_leaves_finite_checkpoints_only(tmp_path):
     options = {'model': dict(_delete_=True, **toy_config(str(tmp_path)).model.segmentor), 'val_cfg': None,
                'val_dataloader': None, 'val_evaluator': None, 'train_dataloader.dataset': dict(_delete_=True,

@@ -1,11 +1,13 @@
 """``load_from``: weights of a stock segmentor become those of the student; a bare ``--resume`` does not lose them."""
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from toy_training import toy_config, train
 
 from mmseg_cicld.engine import AdaptationRunner, CheckpointError, read_checkpoint
+from mmseg_cicld.engine.initial_weights import weights_for_training
 
 NO_STEP = {'train_cfg.max_iters': 0}
 
@@ -35,6 +37,16 @@ def test_student_and_teachers_begin_with_the_weights_of_a_plain_segmentor(stock,
     _assert_is(runner.model.student, weights)
     _assert_is(runner.model.teacher.network, weights)
     assert runner.iter == 0
+
+
+def test_versions_of_layers_move_with_their_names(stock, tmp_path):
+    """Layers read by them how to load older files."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(toy_config('none').model)
+    state = model.student.state_dict()
+    found = weights_for_training(state, model, tmp_path / 'a.pth', MMLogger.get_current_instance())
+    versions = {(f'student.{name}' if name else 'student'): value for name, value in state._metadata.items()}
+    assert dict(found._metadata) == versions and len(versions) > 5 and set(found) == {f'student.{name}' for name in state}
 
 
 def test_statistics_of_batch_norms_reach_the_teacher(tmp_path):

@@ -105,6 +105,13 @@ def test_rates_of_a_transformer_fall_from_the_top_block_to_the_stem(backbone, wr
         assert (scale == 1.) == (not name.startswith(inside)), name
 
 
+def test_what_tunes_a_block_has_the_rate_of_the_block():
+    tuned = dict(type='TunedBackbone', backbone=DINOV2, tuning=dict(type='LoRATuning', rank=2))
+    settings = _settings(MODELS.build(_model(tuned).segmentor), _optim_wrapper('LearningRateDecayOptimizerConstructor', **VFM))
+    rates = {name.split('layer.')[1][0]: rate for name, (rate, _) in settings.items() if name.startswith('backbone.added.')}
+    assert rates == pytest.approx({str(index): 1e-4 * .9**(3 - index) for index in range(4)})
+
+
 def test_a_transformer_keeps_mmsegs_rule_of_weight_decay_unless_all_is_decayed():
     student = MODELS.build(_model(DINOV2).segmentor)
     settings = _settings(student, _optim_wrapper('LearningRateDecayOptimizerConstructor', decay_rate=.9))

@@ -1,6 +1,8 @@
 """Trainings count iterations; what counts epochs is refused by its key, before the first of them."""
 import pytest
-from toy_training import train
+from toy_training import toy_config, train
+
+from mmseg_cicld.engine import AdaptationRunner
 
 EPOCHS = 'but training samples come from an endless stream without epochs: set train_cfg=.*ExactResumeTrainLoop'
 
@@ -17,6 +19,11 @@ def test_epochs_are_refused_by_their_key(tmp_path, change, said):
     with pytest.raises(ValueError, match=said):
         train(tmp_path, options=change)
     assert not list(tmp_path.glob('*.pth')) and not (tmp_path / 'record.jsonl.rank0').exists()
+
+
+def test_a_training_gives_its_model(tmp_path):
+    runner = AdaptationRunner.from_cfg(toy_config(str(tmp_path), options={'train_cfg.max_iters': 1}))
+    assert runner.train() is runner.model and (runner.iter, runner.epoch) == (1, 0)
 
 
 def test_validation_between_two_updates_is_refused(tmp_path):

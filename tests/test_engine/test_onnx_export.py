@@ -1,6 +1,7 @@
 """ONNX files of every head adapted here: the labels of torch at five sizes, or a refusal that names the head."""
 import json
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import onnx
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from onnx_networks import MASKED, NETWORKS, WINDOWS, diffusing, network, two_scales
 
-from mmseg_cicld.engine.onnx_check import OnnxExportError, check_against_torch, example_image
+from mmseg_cicld.engine.onnx_check import (TOLERANCE, OnnxExportError, Prediction, _compare, check_against_torch,
+                                           example_image)
 from mmseg_cicld.engine.onnx_export import export_onnx
 from mmseg_cicld.engine.onnx_tracing import SizeFreeFunctions
 
@@ -124,6 +126,14 @@ def test_a_file_of_other_weights_is_not_accepted(tmp_path):
     segmentor.decode_head.conv_seg.bias.data[2] += 0.1
     with pytest.raises(OnnxExportError, match='the file for images of 64 x 96 would not be right: scores differ'):
         check_against_torch(data, segmentor, SIZES)
+
+
+@pytest.mark.parametrize('margin, refused', [(1.5, False), (2.5, True)])
+def test_another_class_is_refused_where_twice_the_tolerance_could_not_turn_it(margin, refused):
+    scores = torch.tensor([1., 1 - margin * TOLERANCE])[:, None, None]
+    wanted, found = Prediction(torch.zeros(1, 1), scores), Prediction(torch.ones(1, 1), scores)
+    with pytest.raises(OnnxExportError, match='1 of 1 pixels get another class') if refused else nullcontext():
+        assert _compare(found, wanted, (64, 96)).endswith('1 labels differ')
 
 
 @pytest.mark.parametrize('cells', [1, 6, (3, 4), (None, 2)])

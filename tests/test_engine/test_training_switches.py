@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmseg.apis import init_model
 from torch._dynamo import register_backend
-from toy_training import DEGRADED, TWO_SCALES, assert_same, assert_same_run, records, toy_config, train
+from toy_training import DEGRADED, STACKED, TWO_SCALES, assert_same, assert_same_run, records, toy_config, train
 
 from mmseg_cicld.engine import AdaptationRunner, AutocastOptimWrapper, read_checkpoint
 from mmseg_cicld.engine.acceleration import compile_segmentors
@@ -30,8 +30,8 @@ def _assert_close(one, other, tolerance: float) -> None:
                                        msg=lambda text: f'{name}: {text}')
 
 
-METHODS = pytest.mark.parametrize('method', [{}, TWO_SCALES, TWO_SCALES | DEGRADED],
-                                  ids=['dacs', 'hrda and mic', 'hrda and dida'])
+METHODS = pytest.mark.parametrize('method', [{}, TWO_SCALES, TWO_SCALES | DEGRADED, TWO_SCALES | STACKED],
+                                  ids=['dacs', 'hrda and mic', 'hrda and dida', 'hrda and mrm, blda, masktwins'])
 
 
 @METHODS

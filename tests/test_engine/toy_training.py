@@ -189,6 +189,13 @@ DEGRADED = {
     'model.objectives': [
         dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.255),
         dict(type='DegradationConsistency', threshold=0.255, weights=(0.5, 0.1))]}
+# What MRM, BLDA and MaskTwins add to a list of objectives, and options that add them to ClassMix, on one or two scales.
+ADDITIONS = [
+    dict(type='MaskedRepresentationModeling', cell=8, width=8, heads=2, threshold=0.255),
+    dict(type='BalancedLogits', min_pixels=50, warmup=3, samples=256),
+    dict(type='ComplementaryMasking', block=8, threshold=0.255)]
+STACKED = {'model.objectives': [
+    dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.255), *ADDITIONS]}
 
 
 def train(work_dir: str | Path, make_config: Callable[..., Config] = toy_config, **kwargs) -> AdaptationRunner:

@@ -132,6 +132,15 @@ def test_deeplabv2_sums_its_branches(dilations):
     expected = sum(F.conv2d(x, state[f'aspp_modules.{i}.conv.weight'], state[f'aspp_modules.{i}.conv.bias'], padding=d,
                             dilation=d) for i, d in enumerate(dilations))
     assert torch.allclose(head([None, x]), expected, atol=1e-6)
+    assert not [module for module in head.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+
+
+def test_logits_of_the_daformer_head_are_enlarged_without_aligned_corners():
+    head = daformer_head().eval()
+    with torch.no_grad():
+        logits = head(features())
+        enlarged = head.predict(features(), [dict(img_shape=(38, 52))] * 2, {})
+    torch.testing.assert_close(enlarged, F.interpolate(logits, size=(38, 52), mode='bilinear', align_corners=False))
 
 
 def test_deeplabv2_refuses_keys_without_meaning():

@@ -10,13 +10,12 @@ from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from safetensors.torch import save_file
+from tiny_transformers import CONVNEXT, DINOV2, DINOV3, REGISTERS, VITS, tiny_network
 from transformers import AutoBackbone, AutoConfig
 
 from mmseg_cicld.models import TransformersBackbone
 from mmseg_cicld.models.map_geometry import cropped_map, padded_to_multiple
 from mmseg_cicld.models.verified_pretrained import PretrainedWeightsError
-
-from tiny_transformers import CONVNEXT, DINOV2, DINOV3, REGISTERS, VITS, tiny_network
 
 FAMILIES = dict(VITS, convnext=CONVNEXT)
 
@@ -201,7 +200,7 @@ def test_recomputed_blocks_give_the_same_gradients(family):
         sum(level.square().mean() for level in network.train()(images(48, 64))).backward()
     assert len(calls) == 2  # once more in the backward pass
     for one, other in zip(plain.parameters(), recomputed.parameters()):
-        assert one.grad is None and other.grad is None or torch.equal(one.grad, other.grad)
+        assert (one.grad is None and other.grad is None) or torch.equal(one.grad, other.grad)
 
 
 def test_training_draws_no_positions_unless_a_config_names_it():

@@ -74,12 +74,13 @@ def test_globs_single_images_and_videos(model, pictures, tmp_path, monkeypatch):
 
 
 def test_tiles_cover_every_pixel_and_one_tile_is_the_whole(model, pictures):
-    network = TOOL['load_model'](model, 'cpu')
+    network = TOOL['load_model'](model, None, 'cpu')
     network.cfg.test_pipeline = []
     image = cv2.imread(str(pictures / 'a.png'))
-    whole = TOOL['predict'](network, image, None, 0)
-    np.testing.assert_array_equal(TOOL['predict'](network, image, 128, 32), whole)
-    tiled = TOOL['predict'](network, image, 64, 32)
+    labels, whole = TOOL['predict'](network, image, None, 0)
+    np.testing.assert_array_equal(labels, whole.argmax(axis=0))
+    np.testing.assert_array_equal(TOOL['predict'](network, image, 128, 32)[1], whole)
+    tiled = TOOL['predict'](network, image, 64, 32)[1]
     np.testing.assert_allclose(tiled.sum(axis=0), 1, atol=1e-5)
     with torch.no_grad():
         corner = TOOL['window_logits'](network, image[:64, :64]).softmax(dim=0).numpy()
@@ -102,3 +103,43 @@ def test_a_folder_without_a_model_and_ids_of_other_classes_are_refused(tmp_path,
         predicted(monkeypatch, tmp_path, tmp_path, '-o', tmp_path / 'out')
     with pytest.raises(ValueError, match='--ids acdc is for the 19 classes of Cityscapes, the model has 3'):
         TOOL['id_table']('acdc', 3)
+
+
+def test_a_checkpoint_is_predicted_with_its_config(model, pictures, tmp_path, monkeypatch):
+    predicted(monkeypatch, model, pictures, '-o', tmp_path / 'folder', '--no-overlays')
+    predicted(monkeypatch, model / 'segmentor.pth', pictures, '-o', tmp_path / 'beside', '--no-overlays')
+    (tmp_path / 'alone').mkdir()
+    (model / 'segmentor.pth').rename(tmp_path / 'alone/weights.pth')
+    with pytest.raises(SystemExit, match='there is no config .* beside .*weights.pth.*--config'):
+        predicted(monkeypatch, tmp_path / 'alone/weights.pth', pictures, '-o', tmp_path / 'none')
+    predicted(monkeypatch, tmp_path / 'alone/weights.pth', pictures, '-o', tmp_path / 'given', '--no-overlays', '--config',
+              model / 'segmentor.py')
+    for name in ('a', 'deep/b'):
+        label, *others = ((tmp_path / kind / f'labels/{name}.png').read_bytes() for kind in ('folder', 'beside', 'given'))
+        assert others == [label, label]
+
+
+def test_a_training_is_predicted_by_its_best_checkpoint_and_evaluated_network(pictures, tmp_path, monkeypatch, mmseg_scope):
+    segmentor = Config.fromfile(ROOT / 'configs/_base_/models/segformer_efficientnet-lite0.py').model
+    segmentor.backbone.init_cfg = None
+    segmentor.decode_head.update(channels=8, num_classes=2, out_channels=1, threshold=0.3, loss_decode=dict(
+        type='CrossEntropyLoss', use_sigmoid=True))
+    config = Config(dict(model=dict(type='ClassMixEMA', segmentor=segmentor, teacher=dict(momentum=0.9), evaluate='teacher',
+                                    objectives=[dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining')])))
+    torch.manual_seed(3)
+    wrapper = MODELS.build(config.model)
+    for parameter in wrapper.teacher.parameters():
+        parameter.data.add_(0.01 * torch.randn_like(parameter))
+    work = tmp_path / 'work'
+    work.mkdir()
+    config.dump(work / 'training.py')
+    state = dict(meta=dict(dataset_meta=dict(classes=('no', 'yes'))), state_dict=wrapper.state_dict())
+    torch.save(state, work / 'best_mIoU_iter_2.pth')
+    torch.save(dict(state, state_dict={}), work / 'iter_4.pth')
+    predicted(monkeypatch, work, pictures, '-o', tmp_path / 'out', '--probabilities', '--no-overlays')
+    teacher = wrapper.teacher.network.eval()
+    image = cv2.imread(str(pictures / 'a.png'))
+    yes = TOOL['window_logits'](teacher, image).sigmoid()[0].numpy()
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'out/labels/a.png'), cv2.IMREAD_UNCHANGED), yes > 0.3)
+    found = np.load(tmp_path / 'out/probabilities/a.npz')['probabilities']
+    np.testing.assert_allclose(found, [1 - yes, yes], atol=1e-3)

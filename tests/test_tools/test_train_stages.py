@@ -127,7 +127,7 @@ def street(tmp_path_factory) -> Path:
     init_default_scope('mmseg')
     backbone = MODELS.build(Config.fromfile(ROOT / 'configs/quickstart/small_segmentor.py').model.backbone)
     state = {f'student.backbone.{name}': value for name, value in backbone.state_dict().items()}
-    write_checkpoint(dict(state_dict=state), root / 'work_dirs/quickstart/source_only_street/iter_800.pth')
+    write_checkpoint(dict(state_dict=state), root / 'work_dirs/source_only_street/iter_800.pth')
     return root
 
 

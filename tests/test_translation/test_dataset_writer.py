@@ -42,6 +42,18 @@ def test_a_share_that_was_never_written_is_missed(tmp_path):
         DatasetWriter(tmp_path / 'out', source, 'symlink').open(dict(seed=1))
 
 
+def test_records_have_one_order_of_keys_and_of_images_whoever_wrote_them(tmp_path):
+    source = SourceImages(write_source(tmp_path / 'source', 2))
+    writer = DatasetWriter(tmp_path / 'out', source, 'symlink')
+    writer.open(dict(seed=0))
+    for file, record in zip(source.files[::-1], (RECORD, dict(reversed(RECORD.items())))):
+        writer.write(file, source.read(file).image_HW3, None, record)
+    writer.close()
+    lines = (tmp_path / 'out/translation/images.json').read_text().splitlines()
+    expected = [json.dumps(dict(RECORD, name=file.name), sort_keys=True) for file in source.files]
+    assert lines == ['[', f'{expected[0]},', expected[1], ']']
+
+
 def test_a_disk_without_links_is_told_what_to_set(tmp_path, monkeypatch):
     source = SourceImages(write_source(tmp_path / 'source', 1))
     writer = DatasetWriter(tmp_path / 'out', source, 'hardlink')

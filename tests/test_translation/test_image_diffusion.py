@@ -70,6 +70,12 @@ def test_sizes_have_to_divide(latent, multiple):
         model.check_size(8, multiple + 1)
 
 
+def test_each_level_of_the_network_halves_the_size():
+    levels = dict(block_out_channels=(8, ) * 4, down_block_types=('DownBlock2D', ) * 4, up_block_types=('UpBlock2D', ) * 4)
+    unet = UNet2DModel(in_channels=3, out_channels=3, **{**UNET, **levels})
+    assert ImageDiffusion(unet, tiny_diffusion().scheduler_config, None).size_multiple == 8
+
+
 def test_refuses_channels_that_do_not_fit():
     learned_variance = UNet2DModel(in_channels=3, out_channels=6, **UNET)
     with pytest.raises(ValueError, match='takes 3 channels and gives 6, but images have 3.*learned variance'):

@@ -1,8 +1,10 @@
 """Whole images go through a translator in tiles and batches, and come back as they were sent."""
+import cv2
 import numpy as np
+import pytest
 import torch
 
-from mmseg_cicld.translation.image_translation import ImageTranslation, NamedImage
+from mmseg_cicld.translation.image_translation import ImageTranslation, NamedImage, resized
 from mmseg_cicld.translation.tiling import TileSettings
 
 SIZES = ((20, 30), (20, 30), (9, 50), (16, 16))
@@ -64,3 +66,12 @@ def test_working_size_is_what_the_network_sees_and_files_keep_theirs():
     result_HW3, = ImageTranslation(watched, 0, multiple=4, working_size=(12, 16))(flat)
     np.testing.assert_array_equal(result_HW3, flat[0].image_HW3)
     assert watched.calls[0][0] == (1, 3, 12, 16)
+
+
+@pytest.mark.parametrize('size, method', [((12, 16), cv2.INTER_AREA), ((40, 20), cv2.INTER_CUBIC), ((30, 60), cv2.INTER_CUBIC),
+                                          ((60, 8), cv2.INTER_AREA), ((8, 60), cv2.INTER_AREA)])
+def test_images_of_fewer_pixels_are_shrunk_by_area(size, method):
+    image = named_images()[0]
+    image_HW3, label_HW = resized(image.image_HW3, image.label_HW, size)
+    np.testing.assert_array_equal(image_HW3, cv2.resize(image.image_HW3, size[::-1], interpolation=method))
+    np.testing.assert_array_equal(label_HW, cv2.resize(image.label_HW, size[::-1], interpolation=cv2.INTER_NEAREST))

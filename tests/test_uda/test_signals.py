@@ -1,4 +1,5 @@
 """Parts of the training signals against direct formulas and properties."""
+import colorsys
 import math
 
 import numpy as np
@@ -6,12 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmseg.datasets import CityscapesDataset
 
 from mmseg_cicld.models.label_rule import LabelRule
 from mmseg_cicld.models.segmentor_protocol import View, ViewFeatures
 from mmseg_cicld.uda.intensity_augmentation import IntensityAugmentation
 from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present_ids
-from mmseg_cicld.uda.objectives.source import FeatureDistance, downscale_labels
+from mmseg_cicld.uda.objectives.source import THINGS, FeatureDistance, downscale_labels
 from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
 from mmseg_cicld.uda.strong_augmentation import StrongAugmentation, adjust_hue, gaussian_blur, hsv_to_rgb, rgb_to_hsv
 
@@ -112,6 +114,11 @@ def test_margins_given_twice_or_too_wide_are_refused():
         PseudoLabelRule(0.9, 4, 4)(*SOFTMAX(logits))
 
 
+def test_things_are_those_of_cityscapes_with_light_and_sign():
+    names = [CityscapesDataset.METAINFO['classes'][label] for label in THINGS]
+    assert names == ['traffic light', 'traffic sign', 'person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle']
+
+
 def test_feature_distance_formula_and_gradient():
     torch.manual_seed(0)
     distance = FeatureDistance(weight=0.1, classes=[1], min_ratio=0.75)
@@ -178,6 +185,15 @@ def test_colours_survive_hsv_and_a_full_turn(pixel):
     back = hsv_to_rgb(*rgb_to_hsv(colours))
     torch.testing.assert_close(back, colours, atol=2e-6, rtol=0)
     torch.testing.assert_close(adjust_hue(colours, 1.0), back, atol=1e-9, rtol=0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(pixel=st.tuples(*[st.integers(0, 255)] * 3))
+def test_hue_is_that_of_the_standard_library_in_turns_from_zero_to_one(pixel):
+    hue, saturation, value = (part.item() for part in rgb_to_hsv(torch.tensor(pixel).double().reshape(1, 3, 1, 1) / 255))
+    expected = colorsys.rgb_to_hsv(*(channel / 255 for channel in pixel))
+    assert (hue, value) == pytest.approx((expected[0], expected[2]), abs=1e-9)
+    assert saturation * (value + 1e-6) == pytest.approx(expected[1] * value, abs=1e-9)
 
 
 def test_each_image_is_blurred_with_its_own_sigma():

@@ -48,7 +48,7 @@ def test_trains_on_target_images_alone(segmentor, batch):
     assert {'target.decode.loss_ce', 'target.confident_share', 'masked.decode.loss_ce', 'entropy.loss',
             'balance.loss'} <= set(log)
     assert any(not torch.equal(before[key], value) for key, value in model.student.state_dict().items())
-    assert {'target_image', 'pseudo_label', 'augmented_image'} <= set(model.kept_step)
+    assert {'target_image', 'pseudo_label', 'augmented_target_image'} <= set(model.kept_step)
     assert 'source_image' not in model.kept_step
 
 

@@ -1,9 +1,12 @@
 """The preprocessor that stock configs have at top level, and images that would be padded without a word."""
+import contextlib
+
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 
+from mmseg_cicld.uda.domain_batch import check_padding
 from mmseg_cicld.uda.stock_preprocessor import with_preprocessor
 
 PREPROCESSOR = dict(type='SegDataPreProcessor', mean=[1., 2., 3.], std=[4., 5., 6.], size=(64, 64))
@@ -49,3 +52,11 @@ def test_a_batch_that_would_be_padded_as_a_whole_is_refused(segmentor, batch):
     mixed = batch(size=64)
     mixed['source'] = batch(size=32)['source']  # some small images are data, not a mistake
     model.train_step(mixed, wrapper)
+
+
+@pytest.mark.parametrize('height, width, refused', [(48, 96, True), (64, 96, False), (48, 128, False), (64, 128, False)])
+def test_images_smaller_in_one_direction_alone_are_padded(height, width, refused):
+    preprocessor = MODELS.build(dict(type='SegDataPreProcessor', size=(64, 128)))
+    domain = dict(inputs=[torch.zeros(3, height, width, dtype=torch.uint8)] * 2)
+    with pytest.raises(ValueError, match=rf'are {height} x {width}') if refused else contextlib.nullcontext():
+        check_padding([domain, None], preprocessor)

@@ -225,6 +225,21 @@ def test_source_only_needs_neither_teacher_nor_target(segmentor, batch):
     assert set(log) == {'loss', 'source.decode.loss_ce', 'source.decode.acc_seg'}
 
 
+@pytest.mark.parametrize('parts', [['decode_head'], ['backbone.layers.0', 'decode_head.conv_seg.bias']])
+def test_only_the_named_parts_are_trained_by_losses_that_reach_all(segmentor, batch, parts):
+    model = build(segmentor(), train_only=parts)
+    before = copy.deepcopy(model.student.state_dict())
+
+    def named(names):
+        return {name for name in names if any(f'{name}.'.startswith(f'{part}.') for part in parts)}
+
+    parameters = dict(model.student.named_parameters())
+    assert {name for name, parameter in parameters.items() if parameter.requires_grad} == named(parameters)
+    model.train_step(batch(), optimiser(model, lr=0.1))
+    moved = {name for name, value in model.student.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == named(moved) and len(moved & set(parameters)) > len(named(parameters)) / 2
+
+
 def test_batch_of_one(segmentor, batch):
     model = build(segmentor(norm_cfg=dict(type='GN', num_groups=4)))
     assert torch.isfinite(model.train_step(batch(images=1), optimiser(model))['loss'])
@@ -262,6 +277,19 @@ def test_contradicting_configs_are_refused(segmentor, change, error, words):
 def test_a_sampler_of_its_own_is_refused(segmentor):
     with pytest.raises(ValueError, match='decode_head.sampler'):
         build(segmentor(sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=10)))
+
+
+@pytest.mark.parametrize('config, needs', [
+    (SOURCE, ''), (SELF_TRAINING, 'target teacher'), (dict(type='EntropyMinimisation'), 'target predictions'),
+    (dict(type='OutputSpaceAdversarial'), 'target predictions'), (dict(type='DegradationConsistency'), 'target teacher'),
+    (dict(type='MaskedConsistency'), 'target teacher'), (dict(type='MaskedConsistency', images='both'), 'target teacher'),
+    (dict(type='MaskedConsistency', images='source'), ''),
+    (dict(type='MaskedConsistency', own_teacher=dict(momentum=0.9)), 'target'), (dict(type='LatentDomainAlignment'), 'target'),
+    (dict(type='LatentDomainAlignment', mixed=None, mixing=dict(threshold=0.9)), 'target teacher'),
+], ids=lambda part: part if isinstance(part, str) else part['type'])
+def test_objectives_say_what_they_need(config, needs):
+    objective = MODELS.build(config)
+    assert {need for need in ('target', 'teacher', 'predictions') if getattr(objective, f'needs_{need}')} == set(needs.split())
 
 
 def test_missing_parts_of_a_batch_are_named(segmentor, batch):

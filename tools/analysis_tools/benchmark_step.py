@@ -1,12 +1,11 @@
 """Measures the training step of a config on synthetic data and prints JSON.
 
 Reported: iterations per second, milliseconds of each objective (forward and backward) and of the rest of the step
-(teacher, optimiser), and peak memory (of the GPU's allocator, or of the process on a CPU).
+(teacher, optimiser), and peak memory (of the GPU's allocator, or of the process on a CPU; null on a CPU under Windows).
 """
 import argparse
 import json
 import platform
-import resource
 import statistics
 import time
 from functools import partial
@@ -22,6 +21,11 @@ from torch import nn
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import check_num_classes
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows has no count of it that Python reads
+    resource = None
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -111,11 +115,13 @@ def time_parts(model: nn.Module, step: partial, stopwatch: Stopwatch) -> dict[st
     return stopwatch.milliseconds()
 
 
-def peak_memory_mb(device: str) -> float:
-    """Returns the peak of the GPU's allocator, or of the resident memory of this process, in MiB."""
+def peak_memory(device: str) -> dict:
+    """Returns the peak of the GPU's allocator, or of the resident memory of this process, in MiB, and which it is."""
     if device.startswith('cuda'):
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        return dict(peak_memory_mib=round(torch.cuda.max_memory_allocated() / 2**20, 1), memory_of='GPU allocator')
+    if resource is None:
+        return dict(peak_memory_mib=None, memory_of='not counted by this system')
+    return dict(peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1), memory_of='process')
 
 
 def main() -> None:
@@ -149,7 +155,7 @@ def measure(config: Config, args: argparse.Namespace) -> dict:
         step()
         stopwatch.mark('end')
         seconds.append(stopwatch.milliseconds()['step'] / 1000)
-    memory = peak_memory_mb(args.device)
+    memory = peak_memory(args.device)
     parts = time_parts(model, step, Stopwatch(args.device))
     cuda = args.device.startswith('cuda')
     return dict(
@@ -159,8 +165,7 @@ def measure(config: Config, args: argparse.Namespace) -> dict:
         iterations_per_second=round(1 / statistics.median(seconds), 4),
         seconds_per_iteration=dict(median=round(statistics.median(seconds), 4), min=round(min(seconds), 4),
                                    max=round(max(seconds), 4)),
-        peak_memory_mib=round(memory, 1), memory_of='GPU allocator' if cuda else 'process',
-        milliseconds={name: round(value, 1) for name, value in parts.items()})
+        **memory, milliseconds={name: round(value, 1) for name, value in parts.items()})
 
 
 if __name__ == '__main__':

@@ -58,7 +58,7 @@ def find_mutants(file: str, source: str) -> list[Mutant]:
     starts = [0]
     for line in source.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    found = []
+    found: dict[str, Mutant] = {}
     for function, node, operator, changed in _changes(ast.parse(source)):
         before = ast.get_source_segment(source, node)
         start = starts[node.lineno - 1] + node.col_offset
@@ -66,9 +66,9 @@ def find_mutants(file: str, source: str) -> list[Mutant]:
         line = source.splitlines()[node.lineno - 1]
         context = f'{line.strip()!r} at {node.col_offset - len(line) + len(line.lstrip())}'
         mutant = Mutant(file, node.lineno, function, operator, before, after, start, context)
-        if _compiles(mutant.applied(source)) and mutant.key not in (other.key for other in found):
-            found.append(mutant)
-    return found
+        if mutant.key not in found and _compiles(mutant.applied(source)):
+            found[mutant.key] = mutant
+    return [*found.values()]
 
 
 def _kept_together(text: str, node: ast.AST) -> str:

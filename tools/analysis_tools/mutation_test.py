@@ -116,7 +116,7 @@ def run_tests(folder: Path, tests: Sequence[str], marker: str | None, timeout: f
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)  # with the programs that the tests have started
+            getattr(os, 'killpg', os.kill)(process.pid, 9)  # with the programs that the tests have started
             return 'timeout'
     return {0: 'survived', 5: 'untested'}.get(code, 'killed')
 

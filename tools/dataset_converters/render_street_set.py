@@ -1,9 +1,9 @@
 """Renders the two-domain street set of the quick start. Runs again without harm: what is there is kept."""
 import argparse
-import os
 
 from mmseg_cicld.command_line import one_line_errors
 from mmseg_cicld.datasets.street_set import StreetCounts, render_street_set
+from mmseg_cicld.processor_cores import usable_cores
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--size', type=int, nargs=2, default=(256, 128), metavar=('WIDTH', 'HEIGHT'),
                         help='image size in pixels (default: 256 128)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the set (default: %(default)s)')
-    parser.add_argument('--nproc', type=int, default=len(os.sched_getaffinity(0)),
+    parser.add_argument('--nproc', type=int, default=usable_cores(),
                         help='number of processes (default: the cores this process may use, %(default)s)')
     return parser.parse_args()
 

@@ -1,7 +1,8 @@
 """Writes the student or teacher of a training as a plain mmseg config with weights (pth and safetensors).
 
 Stock mmseg loads the result with init_model, MMSegInferencer and its own tools/test.py; nothing of the training is left.
-What is exported predicts bitwise what was trained, but for MiT, which becomes mmseg's own: see --keep-backbone.
+What is exported predicts bitwise what was trained, but for MiT, which becomes mmseg's own: see --keep-backbone. Changes
+of a tuned backbone (LoRA, SoMA) are merged into its weights; learnable tokens cannot be, and need this package.
 """
 import argparse
 
@@ -36,6 +37,9 @@ def main() -> None:
         dataset_meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
         for file in write_segmentor(args.out, plain, network.state_dict(), dataset_meta):
             print(file)
+        if plain.model.backbone.type == 'TunedBackbone':
+            print(f'backbone: TunedBackbone is kept, {plain.model.backbone.tuning.type} cannot be merged into the weights; '
+                  'whoever loads the segmentor needs mmseg_cicld')
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ options = {
     'train_cfg.max_iters': 200,
     'train_cfg.val_interval': 200,
 }
-from_quick_start = {'load_from': 'work_dirs/quickstart/source_only_street/iter_800.pth'}
+from_quick_start = {'load_from': 'work_dirs/source_only_street/iter_800.pth'}
 rare_classes = {
     'train_dataloader.dataset.rare_class_sampling': dict(min_pixels=40, class_temp=0.1, min_crop_ratio=0.5),
 }

@@ -6,6 +6,7 @@ do, a :class:`Layout` how streets are laid out. Ranges are (low, high) of a unif
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Generic, TypeVar
 
 Range = tuple[float, float]
 RGB = tuple[int, int, int]
@@ -56,13 +57,16 @@ class Layout:
     bonnet: float
 
 
+LayoutT = TypeVar('LayoutT')
+
+
 @dataclass(frozen=True)
-class Look:
-    """How a street is seen.
+class Look(Generic[LayoutT]):
+    """How a street, or another scene, is seen.
 
     Args:
         name: Name of the domain.
-        layout: Statistics of the streets.
+        layout: Statistics of the streets; a :class:`Layout`, or what another scene has in its place.
         palette: RGB base colours of every material.
         colour_jitter: Deviation of an object's colour from its base colour, as a share.
         texture: Strength of surface texture; 1 is plain to see, 0 is none.
@@ -86,7 +90,7 @@ class Look:
     """
 
     name: str
-    layout: Layout
+    layout: LayoutT
     palette: Mapping[str, tuple[RGB, ...]]
     colour_jitter: float
     texture: float
@@ -258,5 +262,5 @@ TARGET = Look(
     vignetting=(0.08, 0.3), blur=(0.3, 0.65), noise=(2.0, 6.0))
 """A dull day through a car's camera: grey paint, rough surfaces, low sun or clouds, haze, noise."""
 
-LOOKS: Mapping[str, Look] = MappingProxyType({'source': SOURCE, 'target': TARGET})
+LOOKS: Mapping[str, Look[Layout]] = MappingProxyType({'source': SOURCE, 'target': TARGET})
 """The looks by the name of their domain."""

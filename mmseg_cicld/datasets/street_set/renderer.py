@@ -73,6 +73,22 @@ def render(scene: Scene, light: Lighting, size: tuple[int, int], rng: np.random.
         Image and label as :func:`render_scene` returns them. The label depends on ``scene`` and ``size`` only.
     """
     check_size(size)
+    canvas, hazy = paint(scene, light, size)
+    image = cv2.resize(hazy, size, interpolation=cv2.INTER_AREA)
+    return expose(image, light, rng), shrink_label(canvas.label)
+
+
+def paint(scene: Scene, light: Lighting, size: tuple[int, int]) -> tuple[Canvas, np.ndarray]:
+    """Paints a scene before it is shrunk and exposed.
+
+    Args:
+        scene: The street.
+        light: Conditions of the image.
+        size: Width and height of the image in pixels.
+
+    Returns:
+        The canvas, ``OVERSAMPLING`` times as large, and its colour seen through the haze, BGR float32 [H, W, 3].
+    """
     canvas = Canvas(_camera(scene, size))
     draw_sky(canvas, light)
     draw_ground(canvas, scene, light, ground_shadow(scene, canvas.camera, light))
@@ -80,8 +96,7 @@ def render(scene: Scene, light: Lighting, size: tuple[int, int], rng: np.random.
         _draw(canvas, light, item)
     hazy = add_haze(canvas.color, canvas.depth, light)
     _draw_bonnet(canvas, hazy, light, scene.bonnet)
-    image = cv2.resize(hazy, size, interpolation=cv2.INTER_AREA)
-    return expose(image, light, rng), _shrink_label(canvas.label)
+    return canvas, hazy
 
 
 def _camera(scene: Scene, size: tuple[int, int]) -> Camera:
@@ -127,7 +142,7 @@ def _draw_bonnet(canvas: Canvas, hazy: np.ndarray, light: Lighting, share: float
     canvas.label[inside] = TrainId.IGNORE
 
 
-def _shrink_label(label: np.ndarray) -> np.ndarray:
+def shrink_label(label: np.ndarray) -> np.ndarray:
     """Takes the most frequent of each 2 x 2 block; in a tie the upper left pixel's class wins."""
     a, b, c, d = label[::2, ::2], label[::2, 1::2], label[1::2, ::2], label[1::2, 1::2]
     alone = (a != b) & (a != c) & (a != d)

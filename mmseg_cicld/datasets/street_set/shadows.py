@@ -19,22 +19,27 @@ def ground_shadow(scene: Scene, camera: Camera, light: Lighting) -> np.ndarray:
         float32 [H, W] in [0, 1]; contact shadows count as more than the direct light that an overcast day has.
     """
     mask = np.zeros((camera.height, camera.width), np.uint8)
-    sweep = -light.to_sun[[0, 2]] / max(float(light.to_sun[1]), 0.05)
     for item in (item for item in scene.items if item.order < _FARTHEST):
         for outline, height in _casters(item):
-            offset = sweep * height
-            offset *= min(1.0, _LONGEST / max(float(np.hypot(*offset)), 1e-6))
-            _fill(mask, camera, np.concatenate([outline, outline + offset]), 255)
+            cast_shadow(mask, camera, light, outline, height)
     softness = light.look.shadow_softness * camera.width
     if softness > 0:
         mask = cv2.GaussianBlur(mask, (0, 0), softness)
     for item in scene.items:
         if isinstance(item, Vehicle):
-            _fill(mask, camera, footprint(item, 0.12), 255)
+            fill_ground(mask, camera, footprint(item, 0.12), 255)
     return mask.astype(np.float32) / 255
 
 
-def _fill(mask: np.ndarray, camera: Camera, ground: np.ndarray, value: int) -> None:
+def cast_shadow(mask: np.ndarray, camera: Camera, light: Lighting, outline: np.ndarray, height: float) -> None:
+    """Sweeps the ground outline (x, z) [N, 2] of a thing of a height in metres along the sun's rays, and fills it."""
+    offset = -light.to_sun[[0, 2]] / max(float(light.to_sun[1]), 0.05) * height
+    offset *= min(1.0, _LONGEST / max(float(np.hypot(*offset)), 1e-6))
+    fill_ground(mask, camera, np.concatenate([outline, outline + offset]), 255)
+
+
+def fill_ground(mask: np.ndarray, camera: Camera, ground: np.ndarray, value: int) -> None:
+    """Fills the convex hull of ground points (x, z) [N, 2] in a uint8 image [H, W], in place."""
     hull = cv2.convexHull(ground.astype(np.float32))[:, 0]
     local = clip_near(camera.to_camera(np.stack([hull[:, 0], np.zeros(len(hull)), hull[:, 1]], axis=1)))
     if len(local) >= 3:
@@ -42,7 +47,8 @@ def _fill(mask: np.ndarray, camera: Camera, ground: np.ndarray, value: int) -> N
         cv2.fillConvexPoly(mask, np.rint(pixels * 16).astype(np.int32), value, shift=4)
 
 
-def _disc(x: float, z: float, radius: float) -> np.ndarray:
+def disc(x: float, z: float, radius: float) -> np.ndarray:
+    """Corners (x, z) [10, 2] of a round outline on the ground."""
     angle = np.arange(10) * (2 * np.pi / 10)
     return np.stack([x + radius * np.cos(angle), z + radius * np.sin(angle)], axis=1)
 
@@ -58,11 +64,11 @@ def _casters(item: Item) -> list[tuple[np.ndarray, float]]:
             return [(np.array(base), height)]
         case Plant():
             radius = item.height * (0.3 if item.kind in ('round', 'bush') else 0.16)
-            return [(_disc(item.x, item.z, radius), item.height * 0.7)]
+            return [(disc(item.x, item.z, radius), item.height * 0.7)]
         case Person():
-            return [(_disc(item.x, item.z, 0.22), item.height)]
+            return [(disc(item.x, item.z, 0.22), item.height)]
         case Cycle():
-            return [(_disc(item.x, item.z, 0.5), 1.6 if item.ridden else 0.9)]
+            return [(disc(item.x, item.z, 0.5), 1.6 if item.ridden else 0.9)]
         case Post():
-            return [(_disc(item.x, item.z, 0.08), 3.0)]
+            return [(disc(item.x, item.z, 0.08), 3.0)]
     return []

@@ -16,7 +16,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..map_geometry import cropped_map, padded_to_multiple
-from .transformers_weights import OF_MODEL, build_network, is_plain, load_weights, source_of
+from .transformers_weights import OF_MODEL, build_network, inner_of, is_plain, load_weights, source_of
 
 Change = Callable[[Tensor], Tensor | None]
 
@@ -36,7 +36,9 @@ class TransformersBackbone(BaseModule):
 
     Args:
         model: Hub name (``'facebook/dinov2-base'``), folder that ``save_pretrained`` wrote, or the architecture:
-            ``dict(model_type='dinov2', hidden_size=768, ...)``, whose keys are those of the library's config.
+            ``dict(model_type='dinov2', hidden_size=768, ...)``, whose keys are those of the library's config. Plain
+            vision transformers of timm (EVA-02) come through ``dict(model_type='timm_wrapper',
+            architecture='eva02_base_patch14_448')``, if timm and torchvision are installed.
         weights: Folder, hub name, or file (.safetensors, .pth) of weights under the library's names, past or present. By
             default those of ``model``, of which a dict has none. None starts from random weights.
         out_indices: Blocks (stages of a convolutional network) whose output is given, in ascending order, 0 for the
@@ -80,20 +82,23 @@ class TransformersBackbone(BaseModule):
         self._describe()
 
     @property
-    def blocks(self) -> nn.ModuleList:
+    def blocks(self) -> nn.ModuleList | nn.Sequential:
         """The transformer blocks, or the stages of a convolutional network, in their order."""
-        config = self.model.config
-        count = config.num_hidden_layers if self.gives_tokens else len(config.depths)
-        found = [module for module in self.model.modules() if isinstance(module, nn.ModuleList) and len(module) == count]
+        network, config = inner_of(self.model), self.model.config
+        if network is not self.model:
+            found = [network.blocks] if hasattr(network, 'blocks') else []
+        else:
+            count = config.num_hidden_layers if self.gives_tokens else len(config.depths)
+            found = [part for part in network.modules() if isinstance(part, nn.ModuleList) and len(part) == count]
         if not found:
-            raise ValueError(f'model.segmentor.backbone.model is a {type(self.model).__name__}, in which no list of '
-                             f'{count} blocks or stages was found: choose a vision transformer or convolutional network')
+            raise ValueError(f'model.segmentor.backbone.model is a {type(network).__name__}, in which no blocks or stages '
+                             'were found: choose a plain vision transformer, or a convolutional network of transformers')
         return found[0]
 
     @property
     def norm(self) -> nn.Module | None:
         """The layer norm behind the last block of a transformer, None if it has none."""
-        norms = [child for child in self.model.children() if isinstance(child, nn.LayerNorm)]
+        norms = [child for child in inner_of(self.model).children() if isinstance(child, nn.LayerNorm)]
         return norms[-1] if norms and self.gives_tokens else None
 
     def init_weights(self) -> None:
@@ -117,7 +122,8 @@ class TransformersBackbone(BaseModule):
         """Resizes images by ``scale``."""
         if self.scale == 1:
             return images_BCHW
-        size = [max(round(side * self.scale), 1) for side in images_BCHW.shape[2:]]
+        # int: an export by tracing hands over sizes as tensors.
+        size = [max(round(int(side) * self.scale), 1) for side in images_BCHW.shape[2:]]
         return F.interpolate(images_BCHW, size=size, mode='bilinear', align_corners=False)
 
     def run_blocks(self, images_BCHW: Tensor, before: Mapping[int, Change], after: Mapping[int, Change]) -> None:
@@ -146,7 +152,7 @@ class TransformersBackbone(BaseModule):
 
     def _tokens(self, images_BCHW: Tensor) -> list[Tensor]:
         found: list[Tensor] = []
-        self.run_blocks(images_BCHW, {}, {index: found.append for index in self.out_indices})
+        self.run_blocks(images_BCHW, {}, dict.fromkeys(self.out_indices, found.append))
         return found
 
     def _describe(self) -> None:
@@ -158,7 +164,7 @@ class TransformersBackbone(BaseModule):
         self.model.eval()
         with torch.enable_grad():
             if self.gives_tokens:
-                self.patch_size = _patch_side(self.model.config)
+                self.patch_size = _patch_side(self.model)
                 shape = (2, 3)
                 image = torch.zeros(1, channels, *(side * self.patch_size for side in shape))
                 tokens = self._tokens(image)
@@ -221,8 +227,9 @@ def _leaves(outputs: Sequence[Tensor]) -> set[int]:
     return leaves
 
 
-def _patch_side(config: object) -> int:
-    size = config.patch_size
+def _patch_side(network: nn.Module) -> int:
+    patches = network.config if inner_of(network) is network else inner_of(network).patch_embed
+    size = patches.patch_size
     sides = {size} if isinstance(size, int) else set(size)
     if len(sides) != 1:
         raise ValueError(f'model.segmentor.backbone.model has patch_size {size}: patches must be square')

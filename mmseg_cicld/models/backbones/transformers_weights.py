@@ -61,11 +61,15 @@ def build_network(model: str | dict, with_cp: bool) -> PreTrainedModel:
         else:
             config.out_indices = list(range(len(config.stage_names)))
             network = AutoBackbone.from_config(config)
-    except (AttributeError, TypeError, ValueError) as error:
+    except ImportError as error:
+        raise ModuleNotFoundError(f'{KEY}.model is a {config.model_type}, whose library cannot be imported: '
+                                  f'{_words(error)}') from error
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f'{KEY}.model is a {config.model_type}, which cannot be a backbone: '
                          f'{_words(error)}') from error
     if with_cp:
-        if not network.supports_gradient_checkpointing:
+        # timm would recompute what reads and changes tokens between blocks with them.
+        if not network.supports_gradient_checkpointing or inner_of(network) is not network:
             raise ValueError(f'{KEY}.with_cp is True, but transformers cannot recompute the blocks of a '
                              f'{type(network).__name__}: set it to False')
         network.gradient_checkpointing_enable(dict(use_reentrant=False))
@@ -75,6 +79,11 @@ def build_network(model: str | dict, with_cp: bool) -> PreTrainedModel:
 def is_plain(config: PretrainedConfig) -> bool:
     """Whether a network has blocks of one width and resolution (plain transformers), or else stages."""
     return not hasattr(config, 'depths')
+
+
+def inner_of(network: nn.Module) -> nn.Module:
+    """Returns the network of timm in one of transformers, otherwise the latter itself."""
+    return getattr(network, 'timm_model', network)
 
 
 def read_config(model: str | dict) -> PretrainedConfig:
@@ -100,6 +109,8 @@ def read_config(model: str | dict) -> PretrainedConfig:
         except Exception as error:  # the library has errors of its own for each kind of mistake
             raise ValueError(f'{KEY}.model is no architecture that transformers knows (model_type={kind!r}): '
                              f'{_words(error)}') from error
+    if config.model_type == 'timm_wrapper':  # whose networks take one size of image unless they are told
+        config.model_args = {'dynamic_img_size': True, **(config.model_args or {})}
     if hasattr(config, 'pos_embed_rescale'):
         config.pos_embed_rescale = named.get('pos_embed_rescale')
     return config
@@ -133,7 +144,8 @@ def load_weights(network: PreTrainedModel, source: str, sha256: str | None, unus
     except Exception as error:  # the library raises a different type for each way in which a file can be broken
         raise _error('weights', source, f'cannot be loaded: {_words(error)}') from error
     missing = sorted(set(info['missing_keys']) - set(unused))
-    parts = tuple(f'{name}.' for name, _ in network.named_children())
+    prefix = '' if inner_of(network) is network else 'timm_model.'
+    parts = tuple(f'{prefix}{name}.' for name, part in inner_of(network).named_children() if list(part.parameters()))
     unknown = sorted(name for name in info['unexpected_keys'] if name.startswith(parts))
     if missing or unknown:
         raise _error('weights', source, f'do not fit {type(network).__name__}: {_some(missing)} missing, '

@@ -34,13 +34,14 @@ class Geometry(NamedTuple):
     @classmethod
     def of(cls, size: Sequence[int], patch: int, device: torch.device) -> 'Geometry':
         """Computes it for an image of whole patches; levels cover it, and a little more where it is not divisible."""
-        grid = tuple(side // patch for side in size)
-        sizes = tuple(tuple(-(-side // stride) for side in size) for stride in STRIDES)
+        height, width = size
+        grid = (height // patch, width // patch)
+        sizes = tuple((-(-height // stride), -(-width // stride)) for stride in STRIDES)
         tokens_N2 = _middles(grid, patch, device)
         levels = [tokens_N2 / tokens_N2.new_tensor([columns * stride, rows * stride])
                   for (rows, columns), stride in zip(sizes, STRIDES)]
         pyramid_Q2 = torch.cat([_middles(level, stride, device) for level, stride in zip(sizes, STRIDES)])
-        return cls(grid, sizes, torch.stack(levels, dim=1), (pyramid_Q2 / pyramid_Q2.new_tensor([*size[::-1]]))[:, None])
+        return cls(grid, sizes, torch.stack(levels, dim=1), (pyramid_Q2 / pyramid_Q2.new_tensor([width, height]))[:, None])
 
 
 class SpatialPrior(nn.Module):

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..crop_box import CropBox, MultiScaleFeatures, average_windows
-from ..head_losses import pixel_losses
+from ..head_losses import AdjustLogits, pixel_losses
 
 # Maps feature levels, and the window that they come from (None: the whole image), to logits.
 Predict = Callable[[Sequence[Tensor], CropBox | None], Tensor]
@@ -128,7 +128,7 @@ class HRDAHead(BaseDecodeHead):
         return getattr(self.head, 'denoising_head', None)
 
     def training_losses(self, inputs: MultiScaleFeatures, labels_BHW: Tensor, weights_BHW: Tensor | None,
-                     seeds: Sequence[int] | None) -> tuple[dict[str, Tensor], Tensor]:
+                     seeds: Sequence[int] | None, adjust: AdjustLogits | None = None) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the losses of the fused and, where they have a share, of the single predictions.
 
         Args:
@@ -136,6 +136,7 @@ class HRDAHead(BaseDecodeHead):
             labels_BHW: int64 class ids.
             weights_BHW: Loss weight of each pixel in [0, 1], None weighs all one.
             seeds: A seed for each sample, for a single-scale head that draws.
+            adjust: Maps the fused logits, at the resolution of the labels, to those that their losses see.
 
         Returns:
             The losses, and the fused logits at the resolution of the labels.
@@ -143,7 +144,7 @@ class HRDAHead(BaseDecodeHead):
         own_losses: dict[str, Tensor] = {}
         logits = self.scale_logits(inputs, self._training_prediction(labels_BHW, seeds, own_losses))
         share = 1 - self.lr_loss_weight - self.hr_loss_weight
-        losses, fused_BCHW = self._losses(logits.fused_BCHW, labels_BHW, weights_BHW, share)
+        losses, fused_BCHW = self._losses(logits.fused_BCHW, labels_BHW, weights_BHW, share, adjust)
         if self.lr_loss_weight:
             context, _ = self._losses(logits.context_BChw, labels_BHW, weights_BHW, self.lr_loss_weight)
             losses.update({f'lr.{key}': value for key, value in context.items()})
@@ -168,10 +169,10 @@ class HRDAHead(BaseDecodeHead):
 
         return predict
 
-    def _losses(self, logits: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None,
-                share: float) -> tuple[dict[str, Tensor], Tensor]:
+    def _losses(self, logits: Tensor, labels_BHW: Tensor, weights_BHW: Tensor | None, share: float,
+                adjust: AdjustLogits | None = None) -> tuple[dict[str, Tensor], Tensor]:
         logits_BCHW = _resized(logits, labels_BHW.shape[1:])
-        losses = pixel_losses(self, logits_BCHW, labels_BHW, weights_BHW)
+        losses = pixel_losses(self, logits_BCHW, labels_BHW, weights_BHW, adjust)
         return {key: share * value if 'loss' in key else value for key, value in losses.items()}, logits_BCHW
 
 

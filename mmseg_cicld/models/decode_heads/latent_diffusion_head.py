@@ -25,7 +25,7 @@ from ..diffusion.mask_encoder import LabelLatent
 from ..diffusion.noising import Draws, Noising
 from ..diffusion.sampling import ReverseProcess
 from ..export_tracing import constant_draws
-from ..head_losses import pixel_losses
+from ..head_losses import AdjustLogits, pixel_losses
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, check_settings, one_of
@@ -227,7 +227,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         return self.training_losses(inputs, self._stack_batch_gt(batch_data_samples)[:, 0], None, None)[0]
 
     def training_losses(self, inputs: Sequence[Tensor], labels_BHW: Tensor, weights_BHW: Tensor | None,
-                     seeds: Sequence[int] | None) -> tuple[dict[str, Tensor], Tensor]:
+                     seeds: Sequence[int] | None, adjust: AdjustLogits | None = None) -> tuple[dict[str, Tensor], Tensor]:
         """Computes the segmentation losses of the decoder and the noise loss of the denoiser.
 
         Args:
@@ -235,6 +235,7 @@ class LatentDiffusionHead(BaseDecodeHead):
             labels_BHW: int64 class ids.
             weights_BHW: Loss weight of each pixel in [0, 1], None weighs all one. The noise loss has no pixels.
             seeds: A seed for each sample, None to draw from torch's global stream.
+            adjust: Maps the logits, at the resolution of the labels, to those that the segmentation losses see.
 
         Returns:
             The losses, and the logits at the resolution of the labels.
@@ -242,7 +243,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         logits, own = self.training_logits(inputs, labels_BHW, seeds)
         logits_BCHW = resize(logits, size=tuple(labels_BHW.shape[1:]), mode='bilinear',
                              align_corners=self.align_corners)
-        return {**pixel_losses(self, logits_BCHW, labels_BHW, weights_BHW), **own}, logits_BCHW
+        return {**pixel_losses(self, logits_BCHW, labels_BHW, weights_BHW, adjust), **own}, logits_BCHW
 
     def training_logits(self, inputs: Sequence[Tensor], labels_BHW: Tensor,
                         seeds: Sequence[int] | None) -> tuple[Tensor, dict[str, Tensor]]:

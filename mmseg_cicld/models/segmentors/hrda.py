@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..crop_box import CropBox, MultiScaleFeatures, average_windows, random_crop_box, sliding_windows
 from ..decode_heads.hrda_head import HRDAHead
+from ..head_losses import AdjustLogits
 from ..segmentor_protocol import TrainingOutput, View, ViewFeatures, auxiliary_losses, prediction_metas
 
 
@@ -85,10 +86,10 @@ class HRDAEncoderDecoder(EncoderDecoder):
         return ViewFeatures(tuple(super().extract_feat(view.images_BCHW)), view.box)
 
     def losses(self, features: Sequence[ViewFeatures], labels_BHW: Tensor, weights_BHW: Tensor | None,
-               seeds: Sequence[int] | None) -> TrainingOutput:
+               seeds: Sequence[int] | None, adjust: AdjustLogits | None = None) -> TrainingOutput:
         """Computes the losses of both scales and their fusion; auxiliary heads see the context."""
         scales = _scales(features, tuple(labels_BHW.shape[1:]))
-        own, logits_BCHW = self.decode_head.training_losses(scales, labels_BHW, weights_BHW, seeds)
+        own, logits_BCHW = self.decode_head.training_losses(scales, labels_BHW, weights_BHW, seeds, adjust)
         losses = add_prefix(own, 'decode')
         losses.update(auxiliary_losses(self, scales.context, labels_BHW, weights_BHW))
         return TrainingOutput(losses, logits_BCHW)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from ...models.segmentor_protocol import TrainableSegmentor
-from ..step_context import StepContext
+from ..step_context import StepContext, StudentBatch
 
 
 class NeededPass(NamedTuple):
@@ -43,6 +43,22 @@ class Objective(nn.Module):
         """Training forwards of earlier objectives that it uses again, by the config key that names them."""
         return {}
 
+    @property
+    def corrects(self) -> Mapping[str, NeededPass]:
+        """Training forwards of earlier objectives whose logits go through :meth:`correct`, by the config key as above."""
+        return {}
+
+    def correct(self, images: str, context: StepContext, batch: StudentBatch, logits_BCHW: Tensor) -> Tensor:
+        """Returns the logits that the losses of such a forward see.
+
+        Args:
+            images: What images they are of.
+            context: The step.
+            batch: Images, labels and weights of the forward.
+            logits_BCHW: Logits of the main head at the resolution of the labels, with gradient.
+        """
+        raise NotImplementedError
+
     def attach(self, student: TrainableSegmentor) -> None:
         """Called once, when the student was built and before the optimiser is: builds what depends on the student."""
 
@@ -64,7 +80,10 @@ class Objective(nn.Module):
 
     @property
     def passes(self) -> Sequence[Callable[[StepContext], dict[str, Tensor]]]:
-        """What a step calls, one after the other: each gives losses, which are back-propagated before the next."""
+        """What a step calls, one after the other: each gives losses, which are back-propagated before the next.
+
+        None for an objective that only corrects the losses of others.
+        """
         return (self, )
 
     def forward(self, context: StepContext) -> dict[str, Tensor]:

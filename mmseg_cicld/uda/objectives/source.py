@@ -130,7 +130,8 @@ class FeatureDistance(nn.Module):
                              f'{self.num_classes} classes: list ids below that, or None for all locations')
         heads = [getattr(student.module, key) for key in ('decode_head', 'auxiliary_head')
                  if heads_of(student.module, key)]
-        self.frozen = copy.deepcopy(student.module, {id(head): nn.Identity() for head in heads})
+        shared = {id(tensor): tensor for tensor in student.frozen_state.values()}
+        self.frozen = copy.deepcopy(student.module, {**{id(head): nn.Identity() for head in heads}, **shared})
         self.frozen.requires_grad_(False).eval()
 
     def start_from(self, student: TrainableSegmentor) -> None:

@@ -89,6 +89,6 @@ class TargetSelfTraining(Objective):
 
         images_BCHW = self.augmentation(target.images_BCHW, context.student.normalisation, uniform,
                                         context.sample_indices(len(target.images_BCHW)))
-        context.show('augmented_image', images_BCHW)
+        context.show('augmented_target_image', images_BCHW)
         output = context.train_student(self.name, images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW)
         return dict(output.losses, confident_share=pseudo.confident_share)

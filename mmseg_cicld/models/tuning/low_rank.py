@@ -64,8 +64,8 @@ class LowRank(nn.Module):
         U, S, Vh = torch.linalg.svd(weight_OI.flatten(1).float(), full_matrices=False)
         rank = len(self.A_RI)
         root = (S[-rank:] / self.scale).sqrt()
-        self.start_B_OR.copy_(U[:, -rank:] * root)
-        self.start_A_RI.copy_(root[:, None] * Vh[-rank:])
+        self.get_parameter('start_B_OR').copy_(U[:, -rank:] * root)
+        self.get_parameter('start_A_RI').copy_(root[:, None] * Vh[-rank:])
         self.start_as_copy()
 
     @torch.no_grad()
@@ -106,7 +106,7 @@ class LowRankLinear(nn.Linear):
     """
 
     @property
-    def weight(self) -> Tensor:  # type: ignore[override]
+    def weight(self) -> Tensor:
         """The changed weight."""
         return self.low_rank.applied(self._parameters['weight'])
 
@@ -121,7 +121,7 @@ class LowRankPointwise(nn.Conv2d):
     """A 1x1 convolution with a :class:`LowRank` change, as :class:`LowRankLinear`."""
 
     @property
-    def weight(self) -> Tensor:  # type: ignore[override]
+    def weight(self) -> Tensor:
         """The changed weight."""
         return self.low_rank.applied(self._parameters['weight'])
 
@@ -136,7 +136,7 @@ class LowRankAttention(nn.MultiheadAttention):
     """Attention whose joint projection to queries, keys and values has a :class:`LowRank` change."""
 
     @property
-    def in_proj_weight(self) -> Tensor:  # type: ignore[override]
+    def in_proj_weight(self) -> Tensor:
         """The changed weight."""
         return self.low_rank.applied(self._parameters['in_proj_weight'])
 

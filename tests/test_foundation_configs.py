@@ -79,7 +79,8 @@ def test_all_synthetic_to_all_real_domains():
     assert scored == [*adapted.val_evaluator.domains.values()] == [part.data_root for part in data.target.datasets]
 
 
-@pytest.mark.parametrize('kind, tuning', [('lora', dict()), ('soma', dict(first_block=8, initialisation='smallest_singular'))])
+@pytest.mark.parametrize('kind, tuning', [
+    ('lora', dict()), ('soma', dict(first_block=8, initialisation='smallest_singular'))])
 def test_tuned_networks_differ_in_tuning_and_rates(kind, tuning):
     adapted, lone = (Config.fromfile(TUNED[f'{method}_dinov2-large-{kind}_4xb2-40k_gta2cityscapes-1024x1024'])
                      for method in ('vfm-uda', 'source-only'))
@@ -91,7 +92,8 @@ def test_tuned_networks_differ_in_tuning_and_rates(kind, tuning):
     assert lone.model.objectives == adapted.model.objectives[:1] and lone.train_dataloader.dataset.target is None
     optimiser = adapted.optim_wrapper
     assert (optimiser.optimizer.lr, optimiser.optimizer.weight_decay) == (1e-4, 0.05)
-    assert optimiser.paramwise_cfg.custom_keys == {'student.backbone': dict(lr_mult=0.5)} and lone.optim_wrapper == optimiser
+    assert optimiser.paramwise_cfg.custom_keys == {'student.backbone': dict(lr_mult=0.5)}
+    assert lone.optim_wrapper == optimiser
 
 
 def test_recipe_is_the_published_one():

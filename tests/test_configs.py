@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmseg_cicld.datasets import check_num_classes
+from mmseg_cicld.models import TunedBackbone
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = [path for folder in ('source_only', 'dacs', 'daformer', 'hrda', 'mic', 'dida', 'mrm', 'blda', 'masktwins',
@@ -23,7 +24,8 @@ PRETRAINING = AUTOENCODERS + DENOISERS
 CICLD = [path for path in sorted((ROOT / 'configs').glob('*/*cicld*_1xb2-*k_*.py')) if path not in PRETRAINING]
 FOUNDATION = sorted((ROOT / 'configs' / 'vfm_uda').glob('*.py'))
 # One of each method and family of networks: the others differ in data, width and rate, see test_foundation_configs.py.
-FOUNDATION_KINDS = [path for path in FOUNDATION if '-large_' in path.stem and '_gta2cityscapes-' in path.stem]
+FOUNDATION_KINDS = [path for path in FOUNDATION if '_gta2cityscapes-' in path.stem and (
+    '-large_' in path.stem or path.stem.startswith('vfm-uda_dinov2-large-'))]
 SOURCE_FREE = sorted((ROOT / 'configs' / 'source_free').glob('*.py'))
 CONFIGS = BENCHMARKS + SOURCE_FREE + CICLD + DENOISERS + [path for folder in ('quickstart', 'street')
                         for path in sorted((ROOT / 'configs' / folder).glob('*_street.py'))
@@ -51,6 +53,12 @@ def shrink(segmentor: dict) -> None:
         shrink_vit(segmentor.backbone.vit)
         segmentor.backbone.update(inplanes=8, head_channels=16)
         head.in_channels = [32] * 4
+    elif segmentor.backbone.type == 'TunedBackbone':
+        shrink_vit(segmentor.backbone.backbone)
+        segmentor.backbone.tuning.first_block = 0
+        segmentor.neck.update(in_channels=32, out_channels=16)
+        head.update(in_channels=[16] * 4, channels=16)
+        head.decoder_params.embed_dims = 16
     elif 'neck' in segmentor:
         shrink_diffusion(segmentor)
     elif segmentor.backbone.type == 'FusedMixVisionTransformer':
@@ -112,6 +120,8 @@ def test_trains_one_iteration(path):
             objective.update(samples=1024)
     shrink_frozen(config.model.objectives)
     model = MODELS.build(config.model).train()
+    if isinstance(model.student.backbone, TunedBackbone):
+        model.student.backbone.start()  # as the runner does it once weights are loaded
     optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
     before = model.student.decode_head.state_dict()
     before = {name: tensor.clone() for name, tensor in before.items()}

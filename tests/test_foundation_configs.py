@@ -12,7 +12,9 @@ from mmseg.registry import MODELS
 from torch import nn
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = {path.stem: path for path in sorted((ROOT / 'configs' / 'vfm_uda').glob('*.py'))}
+ALL = {path.stem: path for path in sorted((ROOT / 'configs' / 'vfm_uda').glob('*.py'))}
+TUNED = {name: path for name, path in ALL.items() if '-lora_' in name or '-soma_' in name}
+CONFIGS = {name: path for name, path in ALL.items() if name not in TUNED}
 NETWORKS = {'dinov2-small': (384, 12, 6), 'dinov2-base': (768, 12, 12), 'dinov2-large': (1024, 24, 16),
             'dinov3-large': (1024, 24, 16)}
 BENCHMARKS = ('gta2cityscapes', 'synthia2cityscapes', 'cityscapes2acdc', 'cityscapes2darkzurich')
@@ -68,12 +70,30 @@ def test_all_synthetic_to_all_real_domains():
     data = adapted.train_dataloader.dataset
     assert [part.data_root for part in data.source.datasets] == ['data/gta', 'data/synthia']
     assert [part.data_root for part in data.target.datasets] == ['data/cityscapes', 'data/acdc', 'data/dark_zurich']
-    assert [part.pipeline[2].scale[1] for part in data.source.datasets + data.target.datasets] == [1440, 1024, 1024, 1024, 1024]
+    short_sides = [part.pipeline[2].scale[1] for part in data.source.datasets + data.target.datasets]
+    assert short_sides == [1440, 1024, 1024, 1024, 1024]
     assert lone.train_dataloader.dataset.source == data.source and lone.train_dataloader.dataset.target is None
     assert lone.model.segmentor == adapted.model.segmentor and lone.model.teacher is None
     assert lone.model.objectives == adapted.model.objectives[:1] and lone.val_dataloader == adapted.val_dataloader
     scored = [part.data_root for part in adapted.val_dataloader.dataset.datasets]
     assert scored == [*adapted.val_evaluator.domains.values()] == [part.data_root for part in data.target.datasets]
+
+
+@pytest.mark.parametrize('kind, tuning', [
+    ('lora', dict()), ('soma', dict(first_block=8, initialisation='smallest_singular'))])
+def test_tuned_networks_differ_in_tuning_and_rates(kind, tuning):
+    adapted, lone = (Config.fromfile(TUNED[f'{method}_dinov2-large-{kind}_4xb2-40k_gta2cityscapes-1024x1024'])
+                     for method in ('vfm-uda', 'source-only'))
+    assert len(TUNED) == 4 and lone.model.segmentor == adapted.model.segmentor
+    assert adapted.model.segmentor.backbone.tuning == dict(type='LoRATuning', rank=16, alpha=16, **tuning)
+    assert adapted.model.segmentor.backbone.backbone.weights == 'facebook/dinov2-large'
+    assert adapted.model.segmentor.test_cfg == dict(mode='slide', crop_size=(1024, 1024), stride=(512, 512))
+    assert adapted.model.segmentor.data_preprocessor.size == adapted.crop_size == (1024, 1024)
+    assert lone.model.objectives == adapted.model.objectives[:1] and lone.train_dataloader.dataset.target is None
+    optimiser = adapted.optim_wrapper
+    assert (optimiser.optimizer.lr, optimiser.optimizer.weight_decay) == (1e-4, 0.05)
+    assert optimiser.paramwise_cfg.custom_keys == {'student.backbone': dict(lr_mult=0.5)}
+    assert lone.optim_wrapper == optimiser
 
 
 def test_recipe_is_the_published_one():

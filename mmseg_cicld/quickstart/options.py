@@ -30,9 +30,9 @@ class QuickstartOptions:
 
     work_dir: Path = Path('work_dirs/quickstart')
     data_root: Path = Path('data/street')
-    images: int = 400
-    source_iters: int = 800
-    adapt_iters: int = 800
+    images: int = 200
+    source_iters: int = 150
+    adapt_iters: int = 150
     seed: int = 0
 
     def __post_init__(self) -> None:

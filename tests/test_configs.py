@@ -206,6 +206,8 @@ def test_settings_are_the_published_ones(path):
     if added:
         expected.append(ADDITIONS[added](network='dlv2' if 'dlv2' in path.stem else 'mit', rows=rows))
     assert config.model.objectives == expected
+    rates = {key: value.lr_mult for key, value in config.optim_wrapper.paramwise_cfg.custom_keys.items()}
+    assert rates == dict(head=10, **({'rebuilder': 10 / 3} if added == 'mrm' else {}))
 
 
 @pytest.mark.parametrize('path', CICLD, ids=lambda path: path.stem)

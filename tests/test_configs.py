@@ -289,4 +289,4 @@ def test_model_index_names_files_that_are_there():
         for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
             assert (ROOT / model['Config']).is_file(), model['Config']
             listed.add((ROOT / model['Config']).name)
-    assert listed == {path.name for path in BENCHMARKS + CICLD + PRETRAINING + FOUNDATION}
+    assert listed == {path.name for path in BENCHMARKS + SOURCE_FREE + CICLD + PRETRAINING + FOUNDATION}

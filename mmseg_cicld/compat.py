@@ -32,8 +32,9 @@ PROVIDERS = {
 class CompiledOpsStandIn(types.ModuleType):
     """Stands where ``mmcv._ext`` is missing, so that modules which only look its functions up can be imported.
 
-    mmseg 1.2.2 imports ``mmcv.ops`` for ``point_sample``, which is plain torch; the functions of the compiled library
-    are looked up at that import but not called. Whoever calls one gets a NotImplementedError.
+    mmseg 1.2.2 imports ``mmcv.ops`` for ``point_sample`` and this package for its deformable attention, which are plain
+    torch; the functions of the compiled library are looked up at that import but not called. Whoever calls one gets a
+    NotImplementedError.
     """
 
     def __init__(self) -> None:
@@ -74,7 +75,7 @@ def refuse_mixed_sets() -> None:
 
 
 def import_hosts() -> bool:
-    """Imports the host packages, with the stand-in for ``mmcv._ext`` where mmseg cannot be imported without it.
+    """Imports the host packages, with the stand-in for ``mmcv._ext`` where they cannot be imported without it.
 
     Returns:
         Whether the stand-in is in use.
@@ -84,6 +85,7 @@ def import_hosts() -> bool:
     """
     try:
         importlib.import_module('mmseg.utils')
+        importlib.import_module('mmcv.ops')  # which onedl's mmseg does without
     except (AssertionError, ImportError) as error:
         if getattr(error, 'name', None) != 'mmcv._ext':
             message = ' '.join(str(error).split()).rstrip('.')

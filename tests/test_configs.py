@@ -206,6 +206,8 @@ def test_settings_are_the_published_ones(path):
     if added:
         expected.append(ADDITIONS[added](network='dlv2' if 'dlv2' in path.stem else 'mit', rows=rows))
     assert config.model.objectives == expected
+    rates = {key: value.lr_mult for key, value in config.optim_wrapper.paramwise_cfg.custom_keys.items()}
+    assert rates == dict(head=10, **({'rebuilder': 10 / 3} if added == 'mrm' else {}))
 
 
 @pytest.mark.parametrize('path', CICLD, ids=lambda path: path.stem)
@@ -287,4 +289,4 @@ def test_model_index_names_files_that_are_there():
         for model in yaml.safe_load((ROOT / metafile).read_text())['Models']:
             assert (ROOT / model['Config']).is_file(), model['Config']
             listed.add((ROOT / model['Config']).name)
-    assert listed == {path.name for path in BENCHMARKS + CICLD + PRETRAINING + FOUNDATION}
+    assert listed == {path.name for path in BENCHMARKS + SOURCE_FREE + CICLD + PRETRAINING + FOUNDATION}

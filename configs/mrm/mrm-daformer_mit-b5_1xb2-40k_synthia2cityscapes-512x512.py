@@ -3,3 +3,4 @@ _base_ = ['../daformer/daformer_mit-b5_1xb2-40k_synthia2cityscapes-512x512.py']
 objectives = _base_.objectives + [
     dict(type='MaskedRepresentationModeling', threshold=0.968, ignore_top=15, ignore_bottom=120)]
 model = dict(objectives=objectives)
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(rebuilder=dict(lr_mult=10 / 3))))  # the paper's 2e-4

@@ -2,3 +2,4 @@
 _base_ = ['../mic/mic-hrda_mit-b5_1xb2-40k_gta2cityscapes-1024x1024.py']
 objectives = _base_.objectives + [dict(type='MaskedRepresentationModeling', threshold=0.968)]
 model = dict(objectives=objectives)
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(rebuilder=dict(lr_mult=10 / 3))))  # the paper's 2e-4

@@ -48,6 +48,19 @@ def test_fault_of_mmcv_lite_is_still_there(tmp_path):
     assert "No module named 'mmcv._ext'" in _error('import mmseg.utils', tmp_path)
 
 
+def test_operators_of_plain_torch_are_there_where_mmseg_does_without_them(tmp_path):
+    code = f'''
+import importlib.util, sys, types
+sys.modules["mmseg.utils"] = types.ModuleType("mmseg.utils")  # onedl's mmseg has none that imports mmcv.ops
+spec = importlib.util.spec_from_file_location("compat", {str(ROOT / "mmseg_cicld/compat.py")!r})
+compat = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(compat)
+assert compat.import_hosts()
+from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+'''
+    python('-c', code, cwd=tmp_path)
+
+
 def test_real_compiled_operators_are_left_alone(tmp_path):
     code = '''
 import sys, types

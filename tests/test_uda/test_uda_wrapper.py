@@ -173,7 +173,10 @@ def test_keeps_a_picture_of_the_step_when_asked(segmentor, batch):
     model.train_step(data, optimiser(model))
     assert not model.keep_step
     assert set(model.kept_step) == {'source_image', 'source_label', 'target_image', 'pseudo_label', 'pseudo_weight',
-                                    'mixed_image', 'mixed_label', 'mixed_weight'}
+                                    'pseudo_confidence', 'mixed_image', 'mixed_label', 'mixed_weight'}
+    confidence_BHW = model.kept_step['pseudo_confidence']
+    assert confidence_BHW.shape == model.kept_step['pseudo_label'].shape and confidence_BHW.min() >= 1 / 19
+    assert confidence_BHW.max() <= 1
     raw = torch.stack(data['source']['inputs'])[:, [2, 1, 0]]
     assert torch.equal(model.kept_step['source_image'], raw)
 

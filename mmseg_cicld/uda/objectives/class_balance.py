@@ -8,6 +8,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...models.precision import full_precision
 from ..step_context import StepContext
 from .objective import Objective
 
@@ -41,7 +42,8 @@ class ClassBalance(Objective):
     def forward(self, context: StepContext) -> dict[str, Tensor]:
         """Computes the weighted distance on the target images."""
         rule = context.student.label_rule
-        probabilities_BKHW = rule.probabilities(context.predict_student(self.name, context.target.images_BCHW).float())
+        logits_BCHW = context.predict_student(self.name, context.target.images_BCHW)
+        probabilities_BKHW = rule.probabilities(full_precision(logits_BCHW))
         real_BHW = context.target.real_BHW
         if real_BHW is None:
             mean_K = probabilities_BKHW.mean(dim=(0, 2, 3))

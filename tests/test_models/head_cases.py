@@ -88,7 +88,8 @@ CASES = {
     'SegmenterMaskTransformerHead': HeadCase(dict(in_channels=8, in_index=3, num_layers=1, num_heads=2, embed_dims=8,
                                                   norm_cfg=dict(type='LN'))),
     'UPerHead': HeadCase(dict(LEVELS, pool_scales=(1, 2))),
-    'UpscaleHead': HeadCase(dict(LEVELS, in_channels=[4, 6, 8, 16]), (4, 6, 8, 16), (16, 8, 4, 2), base=dict(num_classes=CLASSES, norm_cfg=BN)),
+    'UpscaleHead': HeadCase(dict(LEVELS, in_channels=[4, 6, 8, 16]), (4, 6, 8, 16), (16, 8, 4, 2),
+                            base=dict(num_classes=CLASSES, norm_cfg=BN)),
 }
 """By registered name; heads that are refused, and this package's that carry losses of their own, are in neither."""
 

@@ -210,7 +210,8 @@ def choose(facts: Facts, stages: tuple[int, int]) -> Settings:
         momentum=teacher_momentum(adaptation), threshold=THRESHOLD, evaluate=EVALUATED, margin=MARGINS,
         min_pixels=_min_pixels(facts), min_crop_ratio=_crop_ratio(facts.source, source_hw),
         mask_block=max(4, min(crop) // MASK_BLOCKS), network=NETWORK[facts.device],
-        head_channels=HEAD_CHANNELS[facts.device], encoder_lr=ENCODER_LR[facts.device], source_only=source_only, adaptation=adaptation,
+        head_channels=HEAD_CHANNELS[facts.device], encoder_lr=ENCODER_LR[facts.device],
+        source_only=source_only, adaptation=adaptation,
         val_every=max(1, -(-facts.labelled // VALIDATION_IMAGES[facts.device])))
 
 

@@ -24,6 +24,7 @@ from mmseg_cicld.command_line import add_config_options, load_config, one_line_e
 from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.models import head_losses
 from mmseg_cicld.models.decode_heads.phase_convolution import PhaseConv2d
+from mmseg_cicld.uda.unsaved_network import UnsavedNetwork
 
 # Two moments in float32 for each trained parameter, as AdamW keeps them.
 OPTIMISER_BYTES = 8
@@ -79,6 +80,11 @@ def empty_of_content(model: nn.Module, mode: FakeTensorMode) -> None:
             setattr(module, name, mode.from_tensor(buffer))
 
 
+def with_hidden_networks(model: nn.Module) -> list[nn.Module]:
+    """Returns a model and the networks that it uses without counting them as its parts, each built by now."""
+    return [model, *(module.built() for module in model.modules() if isinstance(module, UnsavedNetwork))]
+
+
 @contextlib.contextmanager
 def as_on_a_gpu() -> Iterator[None]:
     """Leaves out what depends on values, which there are none of, and what only a CPU does."""
@@ -93,12 +99,13 @@ def as_on_a_gpu() -> Iterator[None]:
 def objective_peaks(model: nn.Module, batch: dict, amp: bool) -> dict[str, int]:
     """Returns the most bytes alive during forward and backward pass of each objective."""
     peaks, live = {}, LiveBytes()
-    for parameter in model.parameters():
-        live.add(parameter)
-        if parameter.grad is not None:
-            live.add(parameter.grad)
-    for buffer in model.buffers():
-        live.add(buffer)
+    for network in with_hidden_networks(model):
+        for parameter in network.parameters():
+            live.add(parameter)
+            if parameter.grad is not None:
+                live.add(parameter.grad)
+        for buffer in network.buffers():
+            live.add(buffer)
     optimiser = OPTIMISER_BYTES * sum(p.numel() for p in model.parameters() if p.requires_grad)
     with live, as_on_a_gpu():
         context = model._context(batch)
@@ -129,7 +136,8 @@ def estimate(config: Config, args: argparse.Namespace) -> dict:
     size = tuple(config.model.segmentor.data_preprocessor.size)
     batch = synthetic_batch(size, args.batch_size, model.student.decode_head.num_classes, seed=0)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    empty_of_content(model, mode)
+    for network in with_hidden_networks(model):
+        empty_of_content(network, mode)
     with mode:
         peaks = objective_peaks(model, batch, args.amp)
     return dict(

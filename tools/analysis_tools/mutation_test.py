@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from queue import Queue
 
@@ -90,18 +91,24 @@ def _naming_tests(file: str) -> list[str]:
     functions = [part.name for part in body if isinstance(part, ast.FunctionDef)]
     names = re.compile('|'.join(rf'\b{name}\b' for name in (*classes, *functions, re.escape(module))))
     mentions = {}
-    for path in sorted((ROOT / 'tests').rglob('test_*.py')):
-        text = path.read_text(encoding='utf-8')
+    for path, text, imports in _test_files():
         own = path.name == f'test_{Path(file).stem}.py'
-        if own or _imports(text, module, {*classes, *functions}) or any(f"type='{name}'" in text for name in classes):
+        if own or _imports(imports, module, {*classes, *functions}) or any(f"type='{name}'" in text for name in classes):
             mentions[path.relative_to(ROOT).as_posix()] = (not own, -len(names.findall(text)))
     first = [TESTED_BY[file]] if file in TESTED_BY else []
     return list(dict.fromkeys([*first, *sorted(mentions, key=mentions.get)]))
 
 
-def _imports(text: str, module: str, names: set[str]) -> bool:
-    for part in ast.walk(ast.parse(text)):
-        if isinstance(part, ast.ImportFrom) and f'{module}.'.startswith(f'{part.module}.'):
+@cache
+def _test_files() -> list[tuple[Path, str, list[ast.ImportFrom]]]:
+    texts = {path: path.read_text(encoding='utf-8') for path in sorted((ROOT / 'tests').rglob('test_*.py'))}
+    return [(path, text, [part for part in ast.walk(ast.parse(text)) if isinstance(part, ast.ImportFrom)])
+            for path, text in texts.items()]
+
+
+def _imports(imports: list[ast.ImportFrom], module: str, names: set[str]) -> bool:
+    for part in imports:
+        if f'{module}.'.startswith(f'{part.module}.'):
             taken = {alias.name for alias in part.names}
             if part.module == module or taken & {*names, module.rpartition('.')[2]}:
                 return True

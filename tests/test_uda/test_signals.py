@@ -15,8 +15,8 @@ from mmseg_cicld.uda.intensity_augmentation import IntensityAugmentation
 from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present_ids
 from mmseg_cicld.uda.objectives.source import THINGS, FeatureDistance, downscale_labels
 from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
-from mmseg_cicld.uda.strong_augmentation import (StrongAugmentation, adjust_hue, colour_jitter, gaussian_blur, hsv_to_rgb,
-                                                 rgb_to_hsv)
+from mmseg_cicld.uda.strong_augmentation import (StrongAugmentation, adjust_hue, colour_jitter, gaussian_blur,
+                                                 hsv_to_rgb, rgb_to_hsv)
 
 SOFTMAX = LabelRule(num_classes=5, ignore_index=255, threshold=None).labels_and_confidence
 LABELS = st.lists(st.sampled_from([0, 1, 7, 18, 255]), min_size=16, max_size=16)

@@ -7,7 +7,7 @@ from torch import nn
 from toy_training import ToyBackbone, assert_same, toy_config, train
 
 from mmseg_cicld.engine import CheckpointError, read_checkpoint, write_checkpoint
-from mmseg_cicld.engine.resumed_config import config_differences, config_text
+from mmseg_cicld.engine.resumed_config import check_config, config_differences, config_text
 
 
 @MODELS.register_module()
@@ -135,3 +135,11 @@ def test_a_changed_learning_rate_reaches_several_parameter_groups(tmp_path):
     changed = train(tmp_path, options={**GROUPS, 'train_cfg.max_iters': 2, 'optim_wrapper.optimizer.lr': 4e-3,
                                        'resume': True, 'allow_changed_resume': True})
     assert [group['initial_lr'] for group in changed.optim_wrapper.param_groups] == [4e-3, 4e-2, 4e-3]
+
+
+@pytest.mark.parametrize('count, more', [(5, ''), (7, '; and 2 more')])
+def test_five_differences_are_shown_and_the_others_counted(count, more):
+    saved, now = (f'model = dict({", ".join(f"key{index}={value}" for index in range(count))})' for value in (1, 2))
+    shown = '; '.join(f'model.key{index}=1, now 2' for index in range(5))
+    said = check_config(saved, now, 'iter_6.pth', allow_changed=True)
+    assert said.startswith(f'iter_6.pth was trained with another config: {shown}{more}. Goes on')

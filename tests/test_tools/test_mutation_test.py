@@ -58,6 +58,8 @@ def test_tests_of_a_module_are_those_of_its_name_first_then_of_its_users():
     assert mutation.tests_of('mmseg_cicld/random_streams.py')[0] == 'tests/test_random_streams.py'
     assert mutation.tests_of('mmseg_cicld/models/losses/mmd.py')[0] == 'tests/test_models/test_mmd.py'
     assert 'tests/test_engine/test_runner.py' in mutation.tests_of('mmseg_cicld/engine/checkpoint_hook.py')
+    for file, tests in mutation.TESTED_BY.items():
+        assert mutation.tests_of(file)[0] == tests and (ROOT / tests).is_file()
 
 
 @pytest.mark.parametrize(('check', 'outcome'), [('assert rate(4) == 2', 'killed'), ('assert rate(0) == 0', 'survived'),

@@ -15,7 +15,8 @@ from mmseg_cicld.uda.intensity_augmentation import IntensityAugmentation
 from mmseg_cicld.uda.mixing import choose_classes, class_mix, mix_masks, present_ids
 from mmseg_cicld.uda.objectives.source import THINGS, FeatureDistance, downscale_labels
 from mmseg_cicld.uda.pseudo_labels import PseudoLabelRule
-from mmseg_cicld.uda.strong_augmentation import StrongAugmentation, adjust_hue, gaussian_blur, hsv_to_rgb, rgb_to_hsv
+from mmseg_cicld.uda.strong_augmentation import (StrongAugmentation, adjust_hue, colour_jitter, gaussian_blur,
+                                                 hsv_to_rgb, rgb_to_hsv)
 
 SOFTMAX = LabelRule(num_classes=5, ignore_index=255, threshold=None).labels_and_confidence
 LABELS = st.lists(st.sampled_from([0, 1, 7, 18, 255]), min_size=16, max_size=16)
@@ -201,6 +202,26 @@ def test_each_image_is_blurred_with_its_own_sigma():
     together = gaussian_blur(images, [0.3, 1.1])
     for index, sigma in enumerate([0.3, 1.1]):
         torch.testing.assert_close(together[index:index + 1], gaussian_blur(images[index:index + 1], [sigma]))
+
+
+@pytest.mark.parametrize('of_first, keys', [(False, [3, 5]), (True, [0, 0])])
+def test_order_and_blur_are_those_of_each_image_or_of_the_first(of_first, keys):
+    draws = {('jitter_coin',): 0.5, ('blur_coin',): 0.9}
+    for index in (0, 3, 5):
+        draws['jitter', index] = np.random.default_rng(index).random(8)
+        draws['blur_sigma', index] = 0.1 * index
+    colours = torch.rand(2, 3, 32, 48, dtype=torch.float64)
+    normalisation = torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
+    expected = []
+    for image, index, key in zip(colours, (3, 5), keys):
+        order, factors = np.argsort(draws['jitter', key][:4]), (2 * draws['jitter', index][4:] - 1) * 0.2 + [1, 1, 1, 0]
+        jittered = 255 * colour_jitter(image[None], order.tolist(), factors.tolist())
+        expected.append(gaussian_blur(jittered, [0.15 + draws['blur_sigma', key]]))
+    augmentation = StrongAugmentation(blur_probability=1, order_and_blur_of_first=of_first)
+    ours = augmentation(255 * colours, normalisation, lambda name, *key, size=None: draws[name, *key], (3, 5))
+    torch.testing.assert_close(ours, torch.cat(expected))
+    assert [np.argsort(draws['jitter', index][:4]).tolist() for index in (3, 5)] != 2 * [
+        np.argsort(draws['jitter', 0][:4]).tolist()]
 
 
 @pytest.mark.parametrize('key, value', [('jitter_strength', 1.5), ('jitter_probability', -0.1),

@@ -2,7 +2,8 @@
 
 The changes are made in a copy of the project. A test file belongs to a module if it has its name (test_NAME.py), imports it
 or one of its names, or builds one of its classes by type; of these the ones that name it most often are run. A module
-that no test names is tested by the tests of those that import it, or else by all of its room.
+that no test names is tested by the tests of those that import it, or else by all of its room. ``TESTED_BY`` lists modules
+whose tests name nothing of them.
 
 Results are written after each change; the same command goes on where it was stopped. A change that changes nothing gets the
 outcome ``equivalent`` in the file of results by hand, which is kept.
@@ -21,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from queue import Queue
 
@@ -28,6 +30,9 @@ from mutants import Mutant, find_mutants
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ('mmseg_cicld', 'tests', 'configs', 'tools', 'docs', 'requirements', 'docker')
+# Modules whose tests run them in a whole training or tool, and name nothing of them.
+TESTED_BY = {'mmseg_cicld/engine/graceful_stop.py': 'tests/test_engine/test_stopping.py',
+             'mmseg_cicld/translation/measurement.py': 'tests/test_translation/test_translation_report.py'}
 MOST_TESTS = 6
 LONGEST = 1800  # seconds of a test file
 OUTCOMES = ('killed', 'timeout', 'survived', 'equivalent', 'untested')
@@ -62,15 +67,21 @@ def sample(parts: Sequence[str], count: int, seed: int) -> list[Mutant]:
 
 def tests_of(file: str) -> list[str]:
     """Lists the test files of a module, or else of the modules that import it, or else of its room."""
-    found = _naming_tests(file)
-    if not found:
-        pattern = re.compile(rf'^\s*from \.[\w.]*\b{Path(file).stem} import ', re.MULTILINE)
-        importers = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'mmseg_cicld').rglob('*.py'))
-                     if path.name != '__init__.py' and pattern.search(path.read_text(encoding='utf-8'))]
-        found = list(dict.fromkeys(test for importer in importers for test in _naming_tests(importer)))
+    found = _tests_through_imports(file, frozenset())
     room = Path(file).relative_to('mmseg_cicld').parts[0]
     return found[:MOST_TESTS] or sorted(path.relative_to(ROOT).as_posix()
                                         for path in (ROOT / 'tests' / f'test_{room}').glob('test_*.py'))
+
+
+def _tests_through_imports(file: str, passed: frozenset[str]) -> list[str]:
+    found, passed = _naming_tests(file), passed | {file}
+    if found:
+        return found
+    pattern = re.compile(rf'^\s*from \.[\w.]*\b{Path(file).stem} import ', re.MULTILINE)
+    importers = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'mmseg_cicld').rglob('*.py'))
+                 if path.name != '__init__.py' and pattern.search(path.read_text(encoding='utf-8'))]
+    return list(dict.fromkeys(test for importer in importers if importer not in passed
+                              for test in _tests_through_imports(importer, passed)))
 
 
 def _naming_tests(file: str) -> list[str]:
@@ -80,17 +91,24 @@ def _naming_tests(file: str) -> list[str]:
     functions = [part.name for part in body if isinstance(part, ast.FunctionDef)]
     names = re.compile('|'.join(rf'\b{name}\b' for name in (*classes, *functions, re.escape(module))))
     mentions = {}
-    for path in sorted((ROOT / 'tests').rglob('test_*.py')):
-        text = path.read_text(encoding='utf-8')
+    for path, text, imports in _test_files():
         own = path.name == f'test_{Path(file).stem}.py'
-        if own or _imports(text, module, {*classes, *functions}) or any(f"type='{name}'" in text for name in classes):
+        if own or _imports(imports, module, {*classes, *functions}) or any(f"type='{name}'" in text for name in classes):
             mentions[path.relative_to(ROOT).as_posix()] = (not own, -len(names.findall(text)))
-    return sorted(mentions, key=mentions.get)
+    first = [TESTED_BY[file]] if file in TESTED_BY else []
+    return list(dict.fromkeys([*first, *sorted(mentions, key=mentions.get)]))
 
 
-def _imports(text: str, module: str, names: set[str]) -> bool:
-    for part in ast.walk(ast.parse(text)):
-        if isinstance(part, ast.ImportFrom) and f'{module}.'.startswith(f'{part.module}.'):
+@cache
+def _test_files() -> list[tuple[Path, str, list[ast.ImportFrom]]]:
+    texts = {path: path.read_text(encoding='utf-8') for path in sorted((ROOT / 'tests').rglob('test_*.py'))}
+    return [(path, text, [part for part in ast.walk(ast.parse(text)) if isinstance(part, ast.ImportFrom)])
+            for path, text in texts.items()]
+
+
+def _imports(imports: list[ast.ImportFrom], module: str, names: set[str]) -> bool:
+    for part in imports:
+        if f'{module}.'.startswith(f'{part.module}.'):
             taken = {alias.name for alias in part.names}
             if part.module == module or taken & {*names, module.rpartition('.')[2]}:
                 return True

@@ -18,10 +18,10 @@ SOURCE_LARGER = 1.5
 # Images of each domain in a batch. On a CPU more images cost time in proportion.
 BATCH_ON_CPU = 4
 LARGEST_BATCH, SMALLEST_BATCH = 8, 2
-# Bytes of the step per pixel of the batch, by tools/analysis_tools/estimate_memory.py (float32, crops of 512), rounded
-# up; relative to it the other methods.
-BYTES_PER_PIXEL = 4000
-METHOD_MEMORY = dict(mic=1.1, dida=1.6, cicld=1.5)
+# Bytes of the step per pixel of the batch of a domain: tools/analysis_tools/estimate_memory.py gives 4797 MiB for DAFormer
+# with four crops of 512 in float32. Relative to it the other methods: MIC 4809 MiB, DiDA 6519; CICLD is a guess.
+BYTES_PER_PIXEL = 4800
+METHOD_MEMORY = dict(dida=1.4, cicld=1.5)
 MEMORY_SHARE = 0.7
 # The head. On a CPU a step of DAFormer's takes eight times as long as one of SegFormer's with half its channels.
 NETWORK = dict(cpu='segformer_efficientnet-lite0', cuda='daformer_efficientnet-lite0')
@@ -44,8 +44,6 @@ LOW_CONFIDENCE = 0.3
 # The running statistics of a student's batch norms are those of source and mixed images; those of the teacher come
 # from target images.
 EVALUATED = 'teacher'
-# Rows without pseudo-labels are for recording cars whose bonnet is seen; nobody can know that from folders.
-MARGINS = 0
 # Rare class sampling: 3000 pixels of 1914 x 1052 in DAFormer. The temperature of 0.01 is for thousands of images.
 RARE_PIXEL_SHARE = 0.0015
 CLASS_TEMPERATURE = 0.1
@@ -57,8 +55,8 @@ MASK_BLOCKS = 16
 # Images that a validation looks at.
 VALIDATION_IMAGES = dict(cpu=200, cuda=500)
 MOST_WORKERS = 4
-# For the first estimate of the remaining time: seconds of a step for each pixel of its batch, on two quiet cores or a
-# recent GPU. What is measured takes their place after a few steps.
+# For the first estimate of the remaining time: seconds of a step for each pixel of its batch, guessed
+# for two quiet cores and a recent GPU. What is measured takes their place after a few steps.
 STEP_SECONDS = dict(cpu=dict(source_only=2.5e-6, adaptation=6e-6), cuda=dict(source_only=5e-8, adaptation=1.2e-7))
 
 
@@ -122,7 +120,6 @@ class Settings:
         momentum: EMA momentum of the teacher.
         threshold: Confidence in [0, 1] above which pseudo-labels count.
         evaluate: Network that is validated and exported.
-        margin: Rows at top and bottom without pseudo-labels.
         min_pixels: Pixels of a class that make an image count for it.
         min_crop_ratio: Share of them that a crop has to show.
         mask_block: Side of the blocks that MIC hides.
@@ -142,7 +139,6 @@ class Settings:
     momentum: float
     threshold: float
     evaluate: str
-    margin: int
     min_pixels: int
     min_crop_ratio: float
     mask_block: int
@@ -207,7 +203,7 @@ def choose(facts: Facts, stages: tuple[int, int]) -> Settings:
     return Settings(
         crop_size=crop, source_scale=source_scale, target_scale=target_scale,
         batch_size=_batch_size(facts, crop), num_workers=max(1, min(MOST_WORKERS, facts.cores)),
-        momentum=teacher_momentum(adaptation), threshold=THRESHOLD, evaluate=EVALUATED, margin=MARGINS,
+        momentum=teacher_momentum(adaptation), threshold=THRESHOLD, evaluate=EVALUATED,
         min_pixels=_min_pixels(facts), min_crop_ratio=_crop_ratio(facts.source, source_hw),
         mask_block=max(4, min(crop) // MASK_BLOCKS), network=NETWORK[facts.device],
         head_channels=HEAD_CHANNELS[facts.device], encoder_lr=ENCODER_LR[facts.device],

@@ -100,10 +100,9 @@ def plain(part: Any) -> Any:
 
 
 def _adjusted(objective: dict, settings: Settings, classes: tuple[str, ...]) -> dict:
+    # Rows without pseudo-labels are for recording cars whose bonnet is seen; nobody can know that from folders.
     for key in ('ignore_top', 'ignore_bottom'):
         objective.pop(key, None)
-        if settings.margin and objective['type'] in ('ClassMixSelfTraining', 'MaskedConsistency'):
-            objective[key] = settings.margin
     if 'threshold' in objective:
         objective['threshold'] = settings.threshold
     if 'block' in objective:

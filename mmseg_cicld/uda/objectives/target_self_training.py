@@ -2,7 +2,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from mmengine.dist import all_reduce
 from mmseg.registry import MODELS
@@ -83,12 +82,7 @@ class TargetSelfTraining(Objective):
         """Computes the losses on augmented target images and logs the confident share of the pseudo-labels."""
         target, pseudo = context.target, context.pseudo_labels(self.rule)
         self.class_shares.update(pseudo.labels_BHW, target.real_BHW)
-
-        def uniform(name: str, *key: int, size: int | None = None) -> np.ndarray | float:
-            return context.uniform(f'{self.name}.{name}', *key, size=size)
-
-        images_BCHW = self.augmentation(target.images_BCHW, context.student.normalisation, uniform,
-                                        context.sample_indices(len(target.images_BCHW)))
+        images_BCHW = context.augmented(self.name, self.augmentation, target.images_BCHW)
         context.show('augmented_target_image', images_BCHW)
         output = context.train_student(self.name, images_BCHW, pseudo.labels_BHW, pseudo.weights_BHW)
         return dict(output.losses, confident_share=pseudo.confident_share)

@@ -6,18 +6,24 @@ from pathlib import Path
 import mmseg
 import pytest
 import torch
-from adapt_case import ITERATIONS, Finished, run, write_data
+from adapt_case import CLASSES, ITERATIONS, Finished, run, write_data
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.apis import init_model
 from mmseg.registry import MODELS, RUNNERS
 
 from mmseg_cicld.adapt.__main__ import check_data_options, closing_lines, main, make_parser
 from mmseg_cicld.adapt.data_description import DataDescription, DataDescriptionError, described
+from mmseg_cicld.adapt.evaluation import score
 from mmseg_cicld.adapt.options import Options, OptionsChanged
 from mmseg_cicld.adapt.report_stage import StageResult, _vanished_note
 from mmseg_cicld.adapt.trained_model import model_classes, test_scale as scale_of
 from mmseg_cicld.engine.checkpoint_reading import CheckpointError
 from mmseg_cicld.engine.collapse_hook import CollapsedError
+from mmseg_cicld.engine.exporting import plain_config, write_segmentor
 from mmseg_cicld.uda.class_shares import START_BATCHES, ClassShares
+
+ROOT = Path(__file__).parents[2]
 
 
 def describe(root: Path, model: Path, config: Path | None = None, classes: Path | None = None) -> DataDescription:
@@ -26,12 +32,25 @@ def describe(root: Path, model: Path, config: Path | None = None, classes: Path 
 
 
 @pytest.fixture(scope='module')
-def adapted(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The segmentor that tools/adapt.py has exported, adapted without the source."""
-    model = finished.options.work_dir / 'segmentor'
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported segmentor with random weights, as export_segmentor.py writes it."""
+    config = Config.fromfile(ROOT / 'configs/_base_/models/segformer_efficientnet-lite0.py')
+    config.model.decode_head.update(channels=16, num_classes=3)
+    config.test_pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+    torch.manual_seed(0)
+    plain, folder = plain_config(config), tmp_path_factory.mktemp('trained') / 'segmentor'
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        state = MODELS.build(plain.model).state_dict()
+    write_segmentor(folder, plain, state, dict(classes=list(CLASSES)))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def adapted(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """That segmentor, adapted to images without labels beside it."""
     root = write_data(tmp_path_factory.mktemp('free'))
     shutil.rmtree(root / 'source')
-    data, options = describe(root, model), Options(root / 'work', 'source_free', iterations=ITERATIONS, model=model)
+    data, options = describe(root, trained), Options(root / 'work', 'source_free', iterations=ITERATIONS, model=trained)
     summary, printed = run(options, data)
     return Finished(root, data, options, printed, summary)
 
@@ -52,13 +71,14 @@ def test_stages_and_results(adapted: Finished):
     assert closing_lines(adapted.options, adapted.data, adapted.summary)[0].startswith('as given ')
 
 
-def test_it_begins_with_the_weights_that_were_given_and_scores_them(adapted: Finished, finished: Finished):
+def test_it_begins_with_the_weights_that_were_given_and_scores_them(adapted: Finished, trained: Path):
     folder = adapted.options.work_dir
     config = Config.fromfile(folder / 'configs/adaptation.py')
     assert config.load_from == str((folder / 'model/segmentor.pth').resolve())
-    given, kept = (weights(path / 'segmentor.pth') for path in (finished.options.work_dir / 'segmentor', folder / 'model'))
+    given, kept = (weights(path / 'segmentor.pth') for path in (trained, folder / 'model'))
     assert list(given) == list(kept) and all(torch.equal(given[name], kept[name]) for name in given)
-    assert adapted.summary['source_only_miou'] == pytest.approx(finished.summary['adapted_miou'])
+    network = init_model(str(trained / 'segmentor.py'), str(trained / 'segmentor.pth'), device='cpu')
+    assert adapted.summary['source_only_miou'] == pytest.approx(score(network, config.val_dataloader).miou)
     exported = weights(folder / 'segmentor/segmentor.pth')
     assert any(not torch.equal(given[name], exported[name]) for name in given)
 
@@ -128,8 +148,8 @@ def test_wrong_combinations_are_one_line():
     assert '--config c.py belongs to a --model' in refused(*data, '--target', 't', '--config', 'c.py')
 
 
-def test_a_model_that_is_not_there_or_has_other_classes(finished: Finished, root, tmp_path, monkeypatch, capsys):
-    segmentor = finished.options.work_dir / 'segmentor'
+def test_a_model_that_is_not_there_or_has_other_classes(trained: Path, root, tmp_path, monkeypatch, capsys):
+    segmentor = trained
     (tmp_path / 'two.txt').write_text('road\ncar\n')
     with pytest.raises(DataDescriptionError, match=r'has 2 classes \(road, car\), but .* was trained on 3 classes'):
         model_classes(segmentor, None, tmp_path / 'two.txt')

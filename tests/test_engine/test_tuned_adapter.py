@@ -61,8 +61,12 @@ def test_memory_holds_one_transformer():
 
 
 @pytest.mark.parametrize('trained_only', [False, True], ids=['whole', 'trained_only'])
-def test_resume_is_exact_and_export_has_the_bits_of_the_trained_network(tmp_path, trained_only):
+def test_resume_is_exact_and_export_has_the_bits_of_the_trained_network(tmp_path, trained_only, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(5)
+    torch.save(MODELS.build(copy.deepcopy(ADAPTER)).vit.model.state_dict(), 'published.pth')
     options = tuned(SOMA, **{'default_hooks.checkpoint.trained_only': trained_only})
+    options['model.segmentor.backbone']['backbone']['vit']['weights'] = 'published.pth'
     straight, stopped = tmp_path / 'straight', tmp_path / 'stopped'
     model = train(straight, options=options).model
     train(stopped, options=options | {'train_cfg.max_iters': 3})

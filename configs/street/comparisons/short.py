@@ -1,6 +1,7 @@
 # The budget of the comparisons: every network learns from source images first, in a row of its own (`source_only`), then
-# adapts. The teacher is evaluated, as in tools/adapt.py; of the source-only rows the student.
+# adapts, with 2 images of each domain. The teacher is evaluated, as in tools/adapt.py; of the source-only rows the student.
 options = {
+    'train_dataloader.batch_size': 2,
     'param_scheduler.1.end': 200,
     'train_cfg.max_iters': 200,
     'train_cfg.val_interval': 200,

@@ -40,8 +40,9 @@ def check_sharding(config: Mapping, distributed: bool) -> None:
         raise ValueError('fsdp=True has no norm over sharded and other gradients together: set optim_wrapper.clip_grad=None')
     if optim_wrapper.get('type') == 'AmpOptimWrapper' and optim_wrapper.get('dtype') != 'bfloat16':
         raise ValueError('fsdp=True has no loss scaler over sharded gradients: train with --amp bfloat16')
-    if config.get('compile'):
-        raise ValueError('fsdp=True and compile are not tested together: set compile=None')
+    for key in ('compile', 'channels_last'):
+        if config.get(key):
+            raise ValueError(f'fsdp=True shards parameters that lie in their usual order and are not compiled: set {key}=False')
 
 
 def leave_to_sharding(model: nn.Module) -> None:

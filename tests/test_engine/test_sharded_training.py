@@ -82,7 +82,7 @@ def test_what_it_cannot_be_trained_with_is_one_line(tmp_path):
         train(tmp_path, options=SHARDED)
     for wrong, message in [(dict(optim_wrapper=dict(clip_grad=dict(max_norm=1))), 'set optim_wrapper.clip_grad=None'),
                            (dict(optim_wrapper=dict(type='AmpOptimWrapper')), 'train with --amp bfloat16'),
-                           (dict(compile=True), 'set compile=None')]:
+                           (dict(compile=True), 'set compile=False'), (dict(channels_last=True), 'set channels_last=False')]:
         with pytest.raises(ValueError, match=message):
             check_sharding(wrong, distributed=True)
     check_sharding(dict(optim_wrapper=dict(type='AmpOptimWrapper', dtype='bfloat16')), distributed=True)

@@ -25,7 +25,6 @@ def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for seed, pair in enumerate(('aerial', 'texture')):
         folder = tmp_path / 'data' / pair
         (folder / 'source/images/train').mkdir(parents=True)
-        (folder / 'classes.json').write_text('["a", "b"]' if pair == 'aerial' else '["c"]')
         for index in range(2):
             noise = np.random.default_rng(10 * seed + index).integers(0, 256, (140, 150, 3), np.uint8)
             Image.fromarray(noise).save(folder / f'source/images/train/{index}.png')

@@ -28,17 +28,18 @@ pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackUDAInputs')
 ]
-images = dict(type='FolderDataset', data_prefix=dict(img_path='images/train'), pipeline=pipeline)
+images = dict(  # without labels, so of no class that matters
+    type='FolderDataset',
+    data_prefix=dict(img_path='images/train'),
+    metainfo=dict(classes=['anything']),
+    pipeline=pipeline)
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='UnlabelledDataset',
         target=dict(
             type='ConcatDataset',
-            datasets=[
-                dict(images, data_root=f'data/{pair}/source', metainfo=dict(classes=f'data/{pair}/classes.json'))
-                for pair in ('aerial', 'texture')
-            ])))
+            datasets=[dict(images, data_root=f'data/{pair}/source') for pair in ('aerial', 'texture')])))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),

@@ -41,7 +41,7 @@ def test_rows_differ_in_tuning_and_begin_with_the_distilled_weights(monkeypatch)
     for name in ('all', 'last block', 'LoRA', 'frozen'):
         assert rows[f'{name}: source only'].begin_with == 'distilled, no labels'
         assert rows[f'{name}: DACS'].begin_with == f'{name}: source only'
-    for name, row in rows.items():
+    for name in rows:
         model = comparison.settings[name]['config']['model']
         found = model['segmentor']['backbone']
         assert found.get('backbone', found) == backbone | dict(out_indices=[5])

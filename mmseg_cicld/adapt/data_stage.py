@@ -20,7 +20,7 @@ from .methods import SOURCE_FREE, SOURCE_ONLY
 from .misplaced_files import check_images
 from .options import Options
 from .timing import measure_speed
-from .trained_model import keep_model, kept_config, kept_weights, test_scale
+from .trained_model import keep_model, kept_config, kept_weights, trained_scale
 
 AUDIT, CHOICES, STATISTICS, NOTES = 'audit.txt', 'choices.json', 'class_statistics', 'notes.json'
 CONFIGS, ADAPTATION, TIMING = 'configs', 'adaptation', 'timing'
@@ -61,7 +61,7 @@ def stage_configs(options: Options) -> list[Path]:
 
 def _choose(options: Options, data: DataDescription, statistics: list[dict], report: Report) -> dict[str, Any]:
     facts = gather_facts(data, statistics, options.method,
-                         None if options.model is None else test_scale(kept_config(options.work_dir)))
+                         None if options.model is None else trained_scale(kept_config(options.work_dir)))
     settings = choose(facts, _stages(options, facts))
     if options.minutes is None:
         return dict(facts=asdict(facts), settings=asdict(settings))

@@ -81,7 +81,7 @@ def kept_weights(work_dir: Path) -> Path:
     return work_dir / FOLDER / 'segmentor.pth'
 
 
-def test_scale(config: Config) -> tuple[int, int] | None:
+def trained_scale(config: Config) -> tuple[int, int] | None:
     """Returns the long and the short side that a segmentor's test pipeline resizes images into, None if it leaves them.
 
     Raises:

@@ -113,7 +113,7 @@ class GatherHook(Hook):
 
 def _backbones(model: nn.Module) -> dict[str, nn.Module]:
     """Returns the backbones of the student and of all teachers, by name."""
-    networks = {'student': getattr(model, 'student', None)}
+    networks = {name: part for name, part in model.named_children() if name == 'student'}
     networks |= {f'{name}.network': part.network for name, part in model.named_modules() if isinstance(part, EMATeacher)}
     return {f'{name}.backbone': network.backbone for name, network in networks.items() if hasattr(network, 'backbone')}
 

@@ -17,9 +17,9 @@ from .tuning import FrozenTuning, LastBlocksTuning, LearnableTokens, LoRATuning
 from .verified_pretrained import VerifiedPretrained
 
 __all__ = ['AdapterPretraining', 'AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation',
-           'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder', 'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss',
-           'EfficientNetLite', 'FrozenTuning', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead',
-           'InterCoderNeck', 'LastBlocksTuning', 'LatentDiffusionHead', 'LearnableTokens', 'LoRATuning',
-           'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation',
-           'PixelClassContrastiveLoss', 'SegFormerAdapter', 'SimpleFeaturePyramid', 'TransformersBackbone',
-           'TunedBackbone', 'UpscaleHead', 'VerifiedPretrained', 'ViTAdapterBackbone']
+           'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder', 'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss',
+           'DomainAdversarialLoss', 'EfficientNetLite', 'FrozenTuning', 'FusedMixVisionTransformer',
+           'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LastBlocksTuning', 'LatentDiffusionHead',
+           'LearnableTokens', 'LoRATuning', 'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation',
+           'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'SimpleFeaturePyramid',
+           'TransformersBackbone', 'TunedBackbone', 'UpscaleHead', 'VerifiedPretrained', 'ViTAdapterBackbone']

@@ -66,6 +66,6 @@ class AdapterPretraining(BaseModel):
         logits_BK = self.classifier(torch.cat([map_BCHW.mean(dim=(2, 3)) for map_BCHW in maps], dim=1))
         if mode == 'tensor':
             return logits_BK
-        classes_B = torch.tensor([sample.class_id for sample in data_samples], device=logits_BK.device)
+        classes_B = torch.tensor([sample.class_id for sample in data_samples or ()], device=logits_BK.device)
         return dict(loss_class=F.cross_entropy(logits_BK, classes_B),
                     accuracy=(logits_BK.argmax(dim=1) == classes_B).float().mean())

@@ -17,7 +17,7 @@ from mmseg_cicld.adapt.data_description import DataDescription, DataDescriptionE
 from mmseg_cicld.adapt.evaluation import score
 from mmseg_cicld.adapt.options import Options, OptionsChanged
 from mmseg_cicld.adapt.report_stage import StageResult, _vanished_note
-from mmseg_cicld.adapt.trained_model import model_classes, test_scale as scale_of
+from mmseg_cicld.adapt.trained_model import model_classes, trained_scale
 from mmseg_cicld.engine.checkpoint_reading import CheckpointError
 from mmseg_cicld.engine.collapse_hook import CollapsedError
 from mmseg_cicld.engine.exporting import plain_config, write_segmentor
@@ -172,13 +172,13 @@ def test_a_model_that_is_not_there_or_has_other_classes(trained: Path, root, tmp
     ([], None), ([dict(type='Resize', scale=(64, 128), keep_ratio=True)], (128, 64)),
     ([dict(type='Resize', scale=96, keep_ratio=True)], (96, 96))])
 def test_images_are_scaled_as_the_segmentor_was_tested(steps, scale):
-    assert scale_of(Config(dict(test_pipeline=[dict(type='LoadImageFromFile'), *steps]))) == scale
+    assert trained_scale(Config(dict(test_pipeline=[dict(type='LoadImageFromFile'), *steps]))) == scale
 
 
 def test_other_ways_to_resize_are_refused():
     for step in (dict(type='Resize', scale=(9, 9)), dict(type='ResizeShortestEdge', scale=9, max_size=20)):
         with pytest.raises(DataDescriptionError, match="test_pipeline of the segmentor resizes by .*keep_ratio=True"):
-            scale_of(Config(dict(test_pipeline=[step])))
+            trained_scale(Config(dict(test_pipeline=[step])))
 
 
 def test_a_collapse_ends_the_command_and_names_the_classes(adapted: Finished, monkeypatch, tmp_path):

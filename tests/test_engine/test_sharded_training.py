@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 from test_tuned_training import LORA, SOMA, VIT
-from toy_training import assert_same, toy_config, train, train_in_children
+from toy_training import TWO_SCALES, assert_same, toy_config, train, train_in_children
 
 from mmseg_cicld.engine import AdaptationRunner, read_checkpoint
 from mmseg_cicld.engine.exporting import exported_segmentor
@@ -52,6 +52,22 @@ def test_two_processes_with_parts_do_what_one_does(tmp_path, tuning):
     for number, entry in alone['optimizer']['state'].items():
         for key, value in entry.items():
             torch.testing.assert_close(parts['optimizer']['state'][number][key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_two_scales_in_bfloat16_with_accumulated_gradients(tmp_path):
+    """HRDA runs its backbone twice in a pass, and gradients of two iterations wait in their parts."""
+    more = TWO_SCALES | {'optim_wrapper.type': 'AutocastOptimWrapper', 'optim_wrapper.dtype': 'bfloat16',
+                         'optim_wrapper.accumulative_counts': 2, 'model.objectives': SHARDED['model.objectives']}
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    train(one, batch_size=2, options=WHOLE | network(None) | more)
+    assert train_in_children(two, 2, batch_size=1, options=SHARDED | network(None) | more) == [0, 0]
+    start = AdaptationRunner.from_cfg(toy_config(str(tmp_path / 'start'), options=WHOLE | network(None) | more)).model
+    name = 'student.backbone.layers.2.ffn.layers.0.0.weight'
+    alone, parts = (read_checkpoint(folder / 'iter_4.pth')['state_dict'][name] - start.state_dict()[name]
+                    for folder in (one, two))
+    assert alone.abs().max() > 1e-4
+    assert torch.nn.functional.cosine_similarity(alone.flatten(), parts.flatten(), dim=0) > 0.95
+    assert parts.norm() == pytest.approx(float(alone.norm()), rel=0.1)
 
 
 def test_resume_is_exact_with_parts_and_one_process_goes_on_with_their_checkpoint(tmp_path):

@@ -51,7 +51,7 @@ def main() -> None:
     """Runs all stages, or tells in a line why it cannot."""
     parser = make_parser()
     args = parser.parse_args()
-    check_data_options(parser, args)
+    (check_model_options if args.method == SOURCE_FREE else check_data_options)(parser, args)
     try:
         options = Options(args.work_dir, args.method, args.minutes, args.iterations, args.seed, model=args.model,
                           config=args.config)
@@ -76,11 +76,6 @@ def check_data_options(parser: argparse.ArgumentParser, args: argparse.Namespace
     """Ends the program if the data are described twice, or not at all."""
     needed, others = dict(source='--source', target='--target', classes='--classes'), dict(
         target_labels='--target-labels', val='--val')
-    if args.method == SOURCE_FREE:
-        if args.source is not None or args.data is not None:
-            parser.error(f'--method {SOURCE_FREE} takes no source images, but {"--source" if args.source else "--data"} '
-                         'names some: leave it away, and give --model TRAINED --target IMAGES')
-        needed, others = dict(target='--target'), others | dict(source='--source', classes='--classes')
     given = [option for name, option in (needed | others).items() if getattr(args, name) is not None]
     if args.data is not None and given:
         parser.error(f'--data {args.data} describes the data, and so does {", ".join(given)}: give one of them')
@@ -88,6 +83,20 @@ def check_data_options(parser: argparse.ArgumentParser, args: argparse.Namespace
     if args.data is None and missing:
         parser.error(f'{", ".join(missing)} missing: give --source IMAGES LABELS --target IMAGES --classes FILE, or '
                      f'--data FILE; with --method {SOURCE_FREE}: --model TRAINED --target IMAGES')
+    _check_labelled(parser, args)
+
+
+def check_model_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends the program if a segmentor that is trained already gets source images, or no images to adapt to."""
+    if args.source is not None or args.data is not None:
+        parser.error(f'--method {SOURCE_FREE} takes no source images, but {"--source" if args.source else "--data"} '
+                     'names some: leave it away, and give --model TRAINED --target IMAGES')
+    if args.target is None:
+        parser.error('--target missing: give --model TRAINED --target IMAGES')
+    _check_labelled(parser, args)
+
+
+def _check_labelled(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.val is not None and args.target_labels is not None:
         parser.error('--val and --target-labels both name labelled target images: give one of them')
 

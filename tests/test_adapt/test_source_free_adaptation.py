@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmseg.apis import init_model
 from mmseg.registry import MODELS, RUNNERS
 
-from mmseg_cicld.adapt.__main__ import check_data_options, closing_lines, main, make_parser
+from mmseg_cicld.adapt.__main__ import check_data_options, check_model_options, closing_lines, main, make_parser
 from mmseg_cicld.adapt.data_description import DataDescription, DataDescriptionError, described
 from mmseg_cicld.adapt.evaluation import score
 from mmseg_cicld.adapt.options import Options, OptionsChanged
@@ -132,7 +132,7 @@ def refused(*arguments: object) -> str:
     parser.error = lambda message: (_ for _ in ()).throw(ValueError(message))
     args = parser.parse_args([*map(str, arguments), '--work-dir', 'work'])
     with pytest.raises(ValueError) as error:
-        check_data_options(parser, args)
+        (check_model_options if args.method == 'source_free' else check_data_options)(parser, args)
         Options(args.work_dir, args.method, model=args.model, config=args.config)
     assert '\n' not in str(error.value)
     return str(error.value)

@@ -47,6 +47,7 @@ def method_config(method: str, small: bool) -> Config:
     if small:
         config.merge_from_dict({f'model.segmentor.{key}': value for key, value in _TINY[method].items()})
         for objective in config.model.objectives:
+            objective.update({key: 0 for key in ('ignore_top', 'ignore_bottom') if key in objective})
             if objective.type == 'FoundationFeatureDistance':
                 objective.update(out_channels=32, size=(28, 28))
                 objective.network.out_indices = (3, )

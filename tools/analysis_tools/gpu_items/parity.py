@@ -56,9 +56,7 @@ def compare(setting: Setting, folder: Path, autocast: bool) -> dict[str, float |
         autocast: Whether forward passes run in bfloat16, which is compared with the recorded float32.
     """
     sys.path.insert(0, str(ROOT / 'tests'))
-    from mmseg_cicld import models  # noqa: F401  registers them
     from parity_comparison import CASES, FORWARDS, Comparison, as_array, forward_deviations
-
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     kept = Deviations(as_array)
     for tag in ['b0_1'] if setting.small else FORWARDS:

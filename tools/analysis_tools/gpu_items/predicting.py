@@ -1,7 +1,9 @@
 """Prediction on a GPU: a denoising step, images a second of exported segmentors and of translation."""
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -34,7 +36,7 @@ def denoising_step(setting: Setting, folder: Path) -> dict[str, float]:
     for steps in (0, 1, 1 + STEPS):
         head.inference = replace(head.inference, steps=steps)
         with torch.autocast(setting.device, torch.bfloat16):
-            seconds[steps] = repeated(setting, lambda: segmentor.encode_decode(images, [dict(img_shape=size)]))
+            seconds[steps] = repeated(setting, partial(segmentor.encode_decode, images, [dict(img_shape=size)]))
     return dict(seconds_bypassed=seconds[0], seconds_one_step=seconds[1], ratio_of_one_step=seconds[1] / seconds[0],
                 seconds_a_step=(seconds[1 + STEPS] - seconds[1]) / STEPS)
 
@@ -42,16 +44,15 @@ def denoising_step(setting: Setting, folder: Path) -> dict[str, float]:
 def exported_segmentors(setting: Setting, folder: Path) -> dict[str, float | str]:
     """Counts images of 512 x 1024 a second of exported segmentors, from bytes to labels, by batch and precision."""
     size, figures = (64, 128) if setting.small else (512, 1024), {}
+    sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size))
     for method in ('daformer', 'hrda'):
         model = exported(method_config(method, setting.small), folder / method, setting)
-        for batch in (1, 8):
-            sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size))
+        for batch, precision in itertools.product((1, 8), ('float32', 'bfloat16')):
             data = dict(inputs=[torch.randint(0, 256, (3, *size), dtype=torch.uint8)] * batch, data_samples=[sample] * batch)
-            for precision in ('float32', 'bfloat16'):
-                set_tf32(precision)
-                with torch.autocast(setting.device, torch.bfloat16, enabled=precision == 'bfloat16'), out_of_memory(setting):
-                    seconds = repeated(setting, lambda: model.test_step(data))
-                    figures[f'{method}.{precision}.batch_{batch}.images_a_second'] = batch / seconds
+            set_tf32(precision)
+            with torch.autocast(setting.device, torch.bfloat16, enabled=precision == 'bfloat16'), going_on(setting):
+                seconds = repeated(setting, partial(model.test_step, data))
+                figures[f'{method}.{precision}.batch_{batch}.images_a_second'] = batch / seconds
     return figures
 
 
@@ -60,16 +61,16 @@ def translation(setting: Setting, folder: Path) -> dict[str, float]:
     from mmseg_cicld.translation.image_translation import ImageTranslation, NamedImage
     from mmseg_cicld.translation.tiling import TileSettings
     config = Config.fromfile(ROOT / 'configs/sgg/translation_gta2cityscapes.py')
-    size, tile = ((64, 96), TileSettings((32, 64), 8)) if setting.small else (
+    size, tile = ((64, 96), TileSettings((64, 64), 8)) if setting.small else (
         tuple(config.working_size), TileSettings(**config.tile))
     label = torch.randint(0, 19, size, dtype=torch.uint8).numpy()
     image = NamedImage('synthetic', torch.randint(0, 256, (*size, 3), dtype=torch.uint8).numpy(), label)
     seconds = {}
     for steps in (2, 6):
         translator = guided_translator(setting, config, steps)
-        translate = ImageTranslation(translator, seed=0, multiple=translator.diffusion.multiple, tile=tile,
+        translate = ImageTranslation(translator, seed=0, multiple=translator.diffusion.size_multiple, tile=tile,
                                      batch_size=config.batch_size, device=setting.device)
-        seconds[steps] = median_seconds(setting, lambda: translate([image]), 1)
+        seconds[steps] = median_seconds(setting, partial(translate, [image]), 1)
     a_step = (seconds[6] - seconds[2]) / 4
     whole = seconds[2] + (config.translation.steps - 2) * a_step
     return dict(seconds_a_step=a_step, steps=config.translation.steps, images_a_second=1 / whole)
@@ -79,7 +80,7 @@ def guided_translator(setting: Setting, config: Config, steps: int) -> nn.Module
     """Builds the translator of a config with random networks: the published autoencoder, UNet and guide, or tiny ones."""
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DModel
 
-    from mmseg_cicld.translation import ImageDiffusion, ReverseSteps, SegmentationGuide, TranslationSettings, Translator
+    from mmseg_cicld.translation import ImageDiffusion, SegmentationGuide, TranslationSettings, Translator
     model = Config.fromfile(ROOT / 'configs/sgg/target-diffusion_latent_1xb8-200k_cityscapes-512x1024.py').model
     autoencoder = dict(Config.fromfile(ROOT / 'configs/_base_/models/parts/autoencoder_f8.py').autoencoder)
     unet = dict(model.unet)
@@ -111,15 +112,15 @@ def built(segmentor: dict, setting: Setting) -> nn.Module:
         return MODELS.build(segmentor).to(setting.device).train(False)
 
 
-def repeated(setting: Setting, call) -> float:  # noqa: ANN001
-    """Returns the median time of a call that was made before."""
-    for _ in range(1 if setting.small else 3):
+def repeated(setting: Setting, call: Callable[[], object]) -> float:
+    """Returns the median time of a call, after some that warm up."""
+    for _ in range(0 if setting.small else 3):
         call()
     return median_seconds(setting, call, 1 if setting.small else 15)
 
 
 @contextmanager
-def out_of_memory(setting: Setting) -> Iterator[None]:
+def going_on(setting: Setting) -> Iterator[None]:
     """Goes on with the next size if the memory of the card is too small for one."""
     try:
         yield

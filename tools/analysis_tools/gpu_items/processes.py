@@ -1,4 +1,5 @@
 """Starts an item in a process of its own and ends it when its time is over. Nothing here loads torch."""
+import contextlib
 import json
 import os
 import signal
@@ -54,9 +55,7 @@ def _environment(setting: Setting) -> dict[str, str]:
 
 def _end(process: subprocess.Popen) -> None:
     """Ends a process with all that it has started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
     process.stdin.close()

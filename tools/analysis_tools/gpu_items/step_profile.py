@@ -73,6 +73,6 @@ def host_waits(step: Callable[[], object], setting: Setting) -> dict[str, int | 
 def _place(stack: traceback.StackSummary) -> str:
     """Names the innermost line of this project in a stack, else the innermost one."""
     own = [frame for frame in stack if Path(frame.filename).is_relative_to(ROOT / 'mmseg_cicld')]
-    frame = (own or stack)[-1]
+    frame = (own or [frame for frame in stack if Path(frame.filename).name != 'warnings.py'])[-1]
     path = Path(frame.filename)
     return f'{path.relative_to(ROOT).as_posix() if own else path.name}:{frame.lineno}'

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.registry import init_default_scope
 
 from .processes import ROOT
 from .records import Setting
@@ -59,6 +60,7 @@ def compare(setting: Setting, folder: Path, autocast: bool) -> dict[str, float |
     from parity_comparison import CASES, FORWARDS, Comparison, as_array, forward_deviations
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     kept = Deviations(as_array)
+    init_default_scope('mmseg')
     for tag in ['b0_1'] if setting.small else FORWARDS:
         forward_deviations(tag, 'f32', setting.device, kept, autocast)
     for name in ['D2_daformer_mic_separate'] if setting.small else CASES:

@@ -52,7 +52,7 @@ def build(config: Config, args: argparse.Namespace) -> tuple[nn.Module, object]:
     if args.channels_last:
         model.to(memory_format=torch.channels_last)
     if args.compile:
-        compile_segmentors(model, **({} if args.compile is True else args.compile))
+        compile_segmentors(model)
     wrapper = dict(config.optim_wrapper)
     if args.amp == 'bfloat16':
         wrapper.update(type='AutocastOptimWrapper', dtype='bfloat16')

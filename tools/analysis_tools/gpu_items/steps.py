@@ -11,6 +11,8 @@ from benchmark_step import Stopwatch, build, synthetic_batch, time_parts
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmseg_cicld.engine.acceleration import compile_segmentors
+
 from .listing import PRECISIONS
 from .methods import method_config
 from .records import Setting
@@ -22,41 +24,32 @@ Figures = dict[str, float | int | str | None]
 def eager(setting: Setting, folder: Path, method: str) -> Figures:
     """Measures a step in each precision; one that does not fit into the memory of the card says so."""
     figures: Figures = {}
-    for precision in PRECISIONS:
+    for precision in PRECISIONS[:1] if setting.small else PRECISIONS:
         try:
-            # Tiny networks are there to try the code: once is enough.
-            found = measured(setting, method_config(method, setting.small), precision,
-                             looks_inside=not setting.small or precision == PRECISIONS[0])
+            step = training_step(setting, method_config(method, setting.small), precision)
+            # Of tiny networks, which are there to try the code, one is enough.
+            found = measured(setting, step, looks_inside=not setting.small or method == 'daformer')
         except torch.OutOfMemoryError:
             found = dict(seconds='the memory of the card is too small')
+        step = None
         free_memory(setting)
         figures.update({f'{precision}.{key}': value for key, value in found.items()})
     return figures
 
 
 def compiled(setting: Setting, folder: Path, method: str, precision: str) -> Figures:
-    """Measures a step without and with the compiler, one after the other on the same card."""
-    plain = measured(setting, method_config(method, setting.small), precision, looks_inside=False)
-    free_memory(setting)
-    # Tiny networks are not worth the compiler's time: there the switch is set, and nothing is traced.
+    """Measures a step without and with the compiler, one after the other on the same networks."""
+    step = training_step(setting, method_config(method, setting.small), precision)
+    plain = measured(setting, step, looks_inside=False)
+    compile_segmentors(step.func.__self__)
+    # Tiny networks are not worth the compiler's time: the switch is set, and nothing is traced.
     with torch.compiler.set_stance('force_eager' if setting.small else 'default'):
-        found = measured(setting, method_config(method, setting.small), precision, compiles=True,
-                         looks_inside=not setting.small)
+        found = measured(setting, step, looks_inside=not setting.small)
     return dict(eager_seconds=plain['seconds'], speedup=plain['seconds'] / found['seconds'], **found)
 
 
-def measured(setting: Setting, config: Config, precision: str, compiles: bool = False,
-             looks_inside: bool = True) -> Figures:
-    """Measures the training step of a config.
-
-    Args:
-        setting: Device and size.
-        config: The config.
-        precision: One of :data:`PRECISIONS`. bfloat16 is autocast; in float32 no kernel rounds to tf32.
-        compiles: Whether networks are compiled.
-        looks_inside: Whether the profiler and the counter of waits run too.
-    """
-    step = training_step(setting, config, precision, compiles)
+def measured(setting: Setting, step: partial, looks_inside: bool) -> Figures:
+    """Measures a training step: its time, its peak of memory, and with ``looks_inside`` what it spends its time on."""
     for _ in range(0 if setting.small else 5):
         step()
     if setting.cuda:
@@ -72,10 +65,16 @@ def measured(setting: Setting, config: Config, precision: str, compiles: bool = 
     return figures
 
 
-def training_step(setting: Setting, config: Config, precision: str, compiles: bool = False) -> partial:
-    """Builds model, optimiser and a batch of 2 + 2 images, and returns what runs a step on them."""
+def training_step(setting: Setting, config: Config, precision: str) -> partial:
+    """Builds model, optimiser and a batch of 2 + 2 images, and returns what runs a step on them.
+
+    Args:
+        setting: Device and size.
+        config: The config.
+        precision: One of :data:`PRECISIONS`. bfloat16 is autocast; in float32 no kernel rounds to tf32.
+    """
     set_tf32(precision)
-    options = argparse.Namespace(device=setting.device, channels_last=False, compile=compiles,
+    options = argparse.Namespace(device=setting.device, channels_last=False, compile=False,
                                  amp='bfloat16' if precision == 'bfloat16' else None)
     with DefaultScope.overwrite_default_scope('mmseg'):
         torch.manual_seed(0)

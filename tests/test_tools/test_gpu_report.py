@@ -36,7 +36,12 @@ def own_items_are_found(monkeypatch):
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(Path(__file__).parent), os.environ.get('PYTHONPATH', '')]))
 
 
-@pytest.mark.parametrize('item', ITEMS, ids=lambda item: item.name)
+def of_other_precisions(item: Item) -> bool:
+    """What is compiled in tf32 and float32 is compiled in bfloat16 too, and without a GPU tf32 is float32: one will do."""
+    return item.arguments.get('precision') in ('tf32', 'float32') and item.name != 'compiled_daformer_tf32'
+
+
+@pytest.mark.parametrize('item', [item for item in ITEMS if not of_other_precisions(item)], ids=lambda item: item.name)
 def test_every_item_runs_without_a_gpu(tmp_path, item):
     record = recorded(item, tmp_path, TINY)
     assert record['status'] == 'ok', record

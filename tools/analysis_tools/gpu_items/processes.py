@@ -29,7 +29,7 @@ def run_in_process(item: Item, out: Path, setting: Setting, seconds: float) -> d
     with log.open('w') as stream:
         process = subprocess.Popen([sys.executable, '-m', 'gpu_items.run_item', request], stdin=subprocess.PIPE,
                                    stdout=stream, stderr=subprocess.STDOUT, env=_environment(setting), cwd=ROOT,
-                                   process_group=0)
+                                   **(dict(process_group=0) if hasattr(os, 'killpg') else {}))
         try:
             process.wait(min(item.limit, seconds))
         except subprocess.TimeoutExpired:
@@ -55,7 +55,16 @@ def _environment(setting: Setting) -> dict[str, str]:
 
 def _end(process: subprocess.Popen) -> None:
     """Ends a process with all that it has started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    end_group(process.pid)
     process.wait()
     process.stdin.close()
+
+
+def end_group(leader: int) -> None:
+    """Ends a process that was started here, and all that it has started."""
+    kill = getattr(os, 'killpg', None)
+    if kill is None:  # Windows, which keeps a tree of processes in place of groups
+        subprocess.run(['taskkill', '/F', '/T', '/PID', str(leader)], capture_output=True, check=False)
+        return
+    with contextlib.suppress(ProcessLookupError):
+        kill(leader, getattr(signal, 'SIGKILL', signal.SIGTERM))

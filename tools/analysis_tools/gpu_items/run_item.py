@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +12,7 @@ import traceback
 from pathlib import Path
 
 from .listing import Item
-from .processes import LAST_LINES, ROOT
+from .processes import LAST_LINES, ROOT, end_group
 from .records import Setting, record_file, write_json
 
 
@@ -73,7 +72,7 @@ def end_with_parent() -> None:
     """Ends this process and all that it has started when the one that has started it is gone."""
     def watch() -> None:
         sys.stdin.buffer.read()
-        os.killpg(0, signal.SIGKILL)
+        end_group(os.getpid())
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -40,7 +40,7 @@ class Aim:
 
 AIMS = [
     Aim('parity_float32', 'beyond_tolerance', '<=', 0, 'the tolerances of the tests'),
-    Aim('parity_bfloat16', 'losses: relative', '<=', 0.05, 'share of the published float32 losses'),
+    Aim('parity_bfloat16', 'losses: relative', '<=', 0.02, 'share of the published float32 losses'),
     Aim('fp16_scaler', '*_right', '==', True, ''),
     Aim('exact_resume', '*.deterministic', '<=', 0, 'bit for bit'),
     Aim('one_process', 'largest_relative_difference*', '<=', 1e-6, ''),

@@ -78,18 +78,18 @@ def translation(setting: Setting, folder: Path) -> dict[str, float]:
 
 def guided_translator(setting: Setting, config: Config, steps: int) -> nn.Module:
     """Builds the translator of a config with random networks: the published autoencoder, UNet and guide, or tiny ones."""
-    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DModel
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DModel
 
     from mmseg_cicld.translation import ImageDiffusion, SegmentationGuide, TranslationSettings, Translator
     model = Config.fromfile(ROOT / 'configs/sgg/target-diffusion_latent_1xb8-200k_cityscapes-512x1024.py').model
     autoencoder = dict(Config.fromfile(ROOT / 'configs/_base_/models/parts/autoencoder_f8.py').autoencoder)
-    unet = dict(model.unet)
+    unet, scheduler = dict(model.unet), {key: value for key, value in model.scheduler.items() if key != 'type'}
     if setting.small:
         autoencoder.update(block_out_channels=(8, ) * 4, layers_per_block=1, norm_num_groups=4)
         unet.update(block_out_channels=(8, ) * 4, layers_per_block=1, norm_num_groups=4, attention_head_dim=4)
     channels = autoencoder['latent_channels']
     diffusion = ImageDiffusion(UNet2DModel(in_channels=channels, out_channels=channels, **unet),
-                               dict(DDPMScheduler(**model.scheduler).config, _class_name='DDPMScheduler'),
+                               dict(DDIMScheduler(**scheduler).config, _class_name=DDIMScheduler.__name__),
                                AutoencoderKL(**autoencoder))
     guide = SegmentationGuide(built(method_config('daformer', setting.small).model.segmentor, setting))
     settings = TranslationSettings(**dict(config.translation, steps=steps))

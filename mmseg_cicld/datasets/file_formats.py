@@ -44,6 +44,11 @@ def small_grey_bits(data: bytes) -> int | None:
     return bits if bits in (2, 4) else None
 
 
+def is_plain_grey_png(data: bytes) -> bool:
+    """Whether a file is a grey PNG of 8 bits, whose numbers every decoder gives as they are."""
+    return data.startswith(PNG) and data[_PNG_BITS:_PNG_COLOUR_TYPE + 1] == bytes((8, _PNG_GREY))
+
+
 def is_white_zero(data: bytes) -> bool:
     """Whether a file is a TIFF whose 0 is white: decoders turn its numbers round."""
     return data.startswith(TIFF) and tiff_pages(data)[0].get(_PHOTOMETRIC, (None,))[0] == _WHITE_IS_ZERO

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..random_streams import KeyedStreams
 from .domain import Domain, build_dataset
+from .sample_reading import Draw
 from .wrapped_datasets import is_local, leaf_configs
 
 STREAM = 'data.translated'
@@ -53,7 +54,7 @@ class TranslatedSource:
                              'translated.data_root to that of this source')
         self._index = {places[name]: index for index, name in enumerate(names)}
 
-    def reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], dict]:
+    def reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], Draw]:
         """Returns what reads a source image, or its translation, as :meth:`Domain.reader` does."""
         if index in self._index and streams.numpy(STREAM, position).random() < self.share:
             return self.translated.reader(self._index[index])

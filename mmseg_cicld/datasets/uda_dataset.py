@@ -1,5 +1,5 @@
 """Pairs of a labelled source image and an unlabelled target image, drawn by key."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from ..random_streams import KeyedStreams, seeded_globals
 from .domain import Domain, build_dataset
 from .file_reading import DataFileError
 from .rare_class_sampling import RareClassSampling
+from .sample_reading import Draw
 from .translated_source import TranslatedSource
 from .weighted_datasets import WeightedConcatDataset, WeightedOrder
 
@@ -90,39 +91,53 @@ class UDADataset(Dataset):
     def _source_sample(self, streams: KeyedStreams, position: int) -> dict:
         if self.rare_classes is None:
             read = self._source_reader(self._source_order(streams, position), streams, position)
-            return self._read_source(read, streams, position, 0)
+            return self._read_source(read, streams, position)
         class_id, index = self.rare_classes.draw(streams.numpy('data.rare_class', position))
         read = self._source_reader(index, streams, position)
-        for attempt in range(MAX_RECROPS + 1):
-            sample = self._read_source(read, streams, position, attempt)
-            if self.rare_classes.enough((sample['data_samples'].gt_sem_seg.data == class_id).sum()):
-                break
-        return sample  # the last crop is used whether or not it shows enough
+        for attempt in range(MAX_RECROPS):
+            sample = self._read_source(read, streams, position, attempt, class_id)
+            if sample is not None:
+                return sample
+        return self._read_source(read, streams, position, MAX_RECROPS)  # used whether or not it shows enough
 
-    def _source_reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], dict]:
+    def _source_reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], Draw]:
         if self._translated is None:
             return self.source.reader(index)
         return self._translated.reader(index, streams, position)
 
-    def _read_source(self, read: Callable[[], dict], streams: KeyedStreams, position: int, attempt: int) -> dict:
+    def _read_source(self, read: Callable[[], Draw], streams: KeyedStreams, position: int, attempt: int = 0,
+                     class_id: int | None = None) -> dict | None:
+        """Draws a crop; returns None if it shows too little of the class."""
         with seeded_globals(streams.integer('data.source_transforms', position, attempt)):
-            sample = read()
+            draw = read()
+            if draw.counts is not None and not self._enough(draw.counts, class_id) and not self._unknown(draw.counts):
+                return None
+            sample = draw.finish()
         self._check_label(sample)
-        return sample
+        counts = _counts(sample) if draw.counts is None else draw.counts
+        self._refuse_ids(sample, self._unknown(counts))
+        return sample if self._enough(counts, class_id) else None
+
+    def _enough(self, counts: Mapping[int, int], class_id: int | None) -> bool:
+        return class_id is None or self.rare_classes.enough(counts.get(class_id, 0))
+
+    def _unknown(self, counts: Mapping[int, int]) -> list[int]:
+        return sorted(number for number in counts if number >= len(self.source.classes)
+                      and number != self.source.ignore_index)
 
     def _check_label(self, sample: dict) -> None:
-        data_sample = sample['data_samples']
-        file = data_sample.metainfo.get('seg_map_path') or data_sample.metainfo.get('img_path', 'a source file')
-        if 'gt_sem_seg' not in data_sample:
+        file = _file(sample)
+        if 'gt_sem_seg' not in sample['data_samples']:
             raise DataFileError(f'{file} comes without a label: the source pipeline needs LoadLabelStrictly and the '
                                 'source dataset data_prefix.seg_map_path')
-        label = data_sample.gt_sem_seg.data
+        label = sample['data_samples'].gt_sem_seg.data
         if label.shape != (1, *sample['inputs'].shape[1:]):
             raise DataFileError(f'the label of {file} has the shape {tuple(label.shape)} after the transforms, its '
                                 f'image {tuple(sample["inputs"].shape)}: the label must have one number a pixel')
-        bad = label[(label >= len(self.source.classes)) & (label != self.source.ignore_index)]
-        if bad.numel():
-            raise DataFileError(f'the label {file} has the ids {sorted(set(bad.tolist()))[:10]}, allowed are 0 to '
+
+    def _refuse_ids(self, sample: dict, ids: list[int]) -> None:
+        if ids:
+            raise DataFileError(f'the label {_file(sample)} has the ids {ids[:10]}, allowed are 0 to '
                                 f'{len(self.source.classes) - 1} and {self.source.ignore_index} (ignore): convert the '
                                 'labels, or list all classes in metainfo.classes. To see all such files run '
                                 'tools/dataset_converters/check_dataset.py')
@@ -133,11 +148,21 @@ class UDADataset(Dataset):
         else:
             index = int(streams.numpy('data.target', position).integers(len(self.target)))
         with seeded_globals(streams.integer('data.target_transforms', position)):
-            sample = self.target.reader(index)()
+            sample = self.target.reader(index)().finish()
         # No method may see a target label, not even by accident.
         if 'gt_sem_seg' in sample['data_samples']:
             del sample['data_samples'].gt_sem_seg
         return sample
+
+
+def _file(sample: dict) -> str:
+    metainfo = sample['data_samples'].metainfo
+    return metainfo.get('seg_map_path') or metainfo.get('img_path', 'a source file')
+
+
+def _counts(sample: dict) -> dict[int, int]:
+    numbers, counts = sample['data_samples'].gt_sem_seg.data.unique(return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist()))
 
 
 class KeyedOrder:

@@ -52,7 +52,7 @@ class UnlabelledDataset(Dataset):
     def _sample(self, name: str, streams: KeyedStreams, position: int) -> dict:
         read = self.domains[name].reader(self._orders[name](streams, position))
         with seeded_globals(streams.integer(f'data.{name}_transforms', position)):
-            sample = read()
+            sample = read().finish()
         if 'gt_sem_seg' in sample['data_samples']:
             del sample['data_samples'].gt_sem_seg
         return sample

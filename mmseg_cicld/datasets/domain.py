@@ -16,9 +16,10 @@ from ..ignore_index import IGNORE_INDEX
 from .file_reading import DataFileError, check_same_size
 from .folder_dataset import FolderDataset
 from .ignored_pixels import checked_ignore_index, fill_transforms
+from .image_cache import ImageCache
 from .loading import Loading
 from .sample_reading import CropPlan, Draw, StepwisePlan
-from .wrapped_datasets import ignore_index_of, is_local, map_leaves, original
+from .wrapped_datasets import ignore_index_of, is_local, map_leaves, original, parts
 
 T = TypeVar('T')
 
@@ -89,14 +90,18 @@ class Domain:
     Args:
         dataset: A dataset with labels in ``gt_sem_seg`` if it is the source.
         role: ``'source'`` or ``'target'``, for messages.
+        cache: Folder of this domain in a cache of decoded images, see :class:`ImageCache`. None: files are decoded.
     """
 
-    def __init__(self, dataset: Dataset, role: str) -> None:
+    def __init__(self, dataset: Dataset, role: str, cache: str | None = None) -> None:
         self.dataset, self.role = dataset, role
         self.classes = tuple(dataset.metainfo.get('classes') or ())
         self.ignore_index = ignore_index_of(dataset)
         if not len(dataset):
             raise ValueError(f'the {role} dataset {type(dataset).__name__} is empty')
+        self.parts = parts(dataset)
+        self._caches = [] if cache is None else [ImageCache(os.path.join(cache, str(place)), part, self.ignore_index)
+                                                 for place, part in enumerate(self.parts)]
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -118,7 +123,7 @@ class Domain:
 
         def draw() -> Draw:
             if not kept:
-                kept.append(self._loaded(part.pipeline.transforms, index))
+                kept.append(self._loaded(part, index, place))
             plan, results = kept[0]
             return plan.draw(results)
 
@@ -127,8 +132,12 @@ class Domain:
             return replace(drawn, finish=lambda: self._guarded_sample(index, drawn.finish))
         return guarded
 
-    def _loaded(self, steps: list, index: int) -> tuple[CropPlan | StepwisePlan, dict]:
+    def _loaded(self, part: BaseSegDataset, index: int, place: int) -> tuple[CropPlan | StepwisePlan, dict]:
+        steps = part.pipeline.transforms
         plan = CropPlan.of(steps, self.ignore_index)
+        if self._caches:
+            cache = next(cache for cache, one in zip(self._caches, self.parts) if one is part)
+            return plan, plan.loaded_from(self.data_info(index), *cache[place])
         if plan is not None:
             results = plan.loaded(self.data_info(index))
             if plan.takes(results):
@@ -167,6 +176,11 @@ class Domain:
         return (f'{self.role} dataset: {info["img_path"]} (label {label}) failed in the pipeline with '
                 f'{type(error).__name__}: {error}. The files can be read; check the transforms of '
                 f'train_dataloader.dataset.{self.role}.pipeline')
+
+
+def domain_folders(cache: str | None) -> dict[str, str | None]:
+    """Returns the folder of each domain in a cache, None for all without one."""
+    return {name: None if cache is None else os.path.join(cache, name) for name in ('source', 'target', 'translated')}
 
 
 def class_ids_as_trained(label_HW: np.ndarray, info: dict) -> np.ndarray:

@@ -10,6 +10,7 @@ from mmcv.transforms import RandomResize
 from mmengine.dataset import Compose
 from mmseg.datasets.transforms import RandomCrop, Resize
 
+from .file_reading import DataFileError
 from .image_region import Box, count_ids, resized_region
 
 IMAGE_LOADERS, LABEL_LOADERS = ('LoadImageStrictly', 'LoadImageFromFile'), ('LoadLabelStrictly', 'LoadAnnotations')
@@ -101,6 +102,33 @@ class CropPlan:
         """
         results = Compose(self.load)(info)
         return self._resized(results) if isinstance(self.resize, Resize) else results
+
+    def whole(self, info: dict) -> dict:
+        """Loads a sample as :meth:`loaded` does, with the image in the size that it is cropped from.
+
+        Raises:
+            DataFileError: If it holds something else than 8-bit numbers, which no crop is taken of here.
+        """
+        results = self.loaded(info)
+        if not self.takes(results):
+            raise DataFileError(f'{info["img_path"]} is loaded as {results["img"].dtype}, or its label not as 8-bit class '
+                                'ids: use LoadImageStrictly and LoadLabelStrictly')
+        if isinstance(self.resize, Resize):
+            size = results['img_shape'][:2]
+            results['img'] = resized_region(results['img'], size, (slice(0, size[0]), slice(0, size[1])))
+        return results
+
+    def loaded_from(self, info: dict, image: np.ndarray, label: np.ndarray | None, file_shape: tuple[int, int]) -> dict:
+        """Gives what :meth:`loaded` gives, of arrays that :meth:`whole` gave once."""
+        height, width = file_shape
+        results = dict(info, img=np.broadcast_to(np.uint8(0), (height, width)), img_shape=(height, width),
+                       ori_shape=(height, width))
+        for step in self.load:
+            results = step(results) if type(step).__name__ in MARKS else results
+        results = self._resized(results) if isinstance(self.resize, Resize) else results
+        if label is not None:
+            results = dict(results, gt_seg_map=label, seg_fields=[*results.get('seg_fields', ()), 'gt_seg_map'])
+        return dict(results, img=image)
 
     def draw(self, results: dict) -> Draw:
         """Draws a crop from the global random streams.

@@ -7,7 +7,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from ..random_streams import KeyedStreams, seeded_globals
-from .domain import Domain, build_dataset
+from .domain import Domain, build_dataset, domain_folders
 from .file_reading import DataFileError
 from .rare_class_sampling import RareClassSampling
 from .sample_reading import Draw
@@ -44,16 +44,20 @@ class UDADataset(Dataset):
             see :class:`RareClassSampling`. None: off.
         translated: ``dict(data_root=..., share=0.5)``, translations of the source images that take their place in
             that share of the draws, see :class:`TranslatedSource`. None: off.
+        cache: Folder of ``tools/dataset_converters/cache_dataset.py``, from which images are read instead of from their
+            files. None: off.
 
     Raises:
         ValueError: If the two datasets have other classes, ignore index or ``reduce_zero_label``, or one is empty.
     """
 
     def __init__(self, source: dict, target: dict | None = None, rare_class_sampling: dict | None = None,
-                 translated: dict | None = None) -> None:
-        self.source = Domain(build_dataset(source, 'source'), 'source')
-        self.target = None if target is None else Domain(build_dataset(target, 'target'), 'target')
-        self._translated = None if translated is None else TranslatedSource(self.source, source, **translated)
+                 translated: dict | None = None, cache: str | None = None) -> None:
+        folders = domain_folders(cache)
+        self.source = Domain(build_dataset(source, 'source'), 'source', folders['source'])
+        self.target = None if target is None else Domain(build_dataset(target, 'target'), 'target', folders['target'])
+        self._translated = (None if translated is None else
+                            TranslatedSource(self.source, source, cache=folders['translated'], **translated))
         if not self.source.classes:
             raise ValueError('the source dataset has no classes: set metainfo=dict(classes=[...]) of '
                              'train_dataloader.dataset.source')
@@ -63,6 +67,13 @@ class UDADataset(Dataset):
         self._target_order = None if self.target is None else _order('target_order', self.target.dataset)
         self.rare_classes = (None if rare_class_sampling is None
                              else RareClassSampling.of_dataset(self.source.dataset, **rare_class_sampling))
+
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """All that images are read from, by the names of their folders in a cache."""
+        translated = None if self._translated is None else self._translated.translated
+        named = dict(source=self.source, target=self.target, translated=translated)
+        return {name: domain for name, domain in named.items() if domain is not None}
 
     @property
     def metainfo(self) -> dict:

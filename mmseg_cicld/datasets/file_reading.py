@@ -1,8 +1,5 @@
 """Reads image and label files so that a file that cannot be used is named, together with what to do about it."""
-import functools
-import importlib.util
 import io
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -11,6 +8,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from .file_formats import (JPEG, PNG, TIFF, bands_without_colour, has_pages, is_deep_tiff, is_lossy, is_palette_tiff,
                            is_plain_colour_png, is_plain_grey_png, is_white_zero, small_grey_bits)
+from .png_decoding import quick_png
 
 END_MARKS = {PNG: b'IEND', JPEG: b'\xff\xd9'}  # first bytes of the format -> last bytes
 TAIL = 1024
@@ -148,9 +146,9 @@ def check_same_size(image_path: str, image_hw: tuple[int, int], label_path: str,
 
 def _decoded(path: str, data: bytes, color_type: str) -> np.ndarray:
     """Decodes to the depth of the file."""
-    quick = _decoded_quickly(data) if color_type == 'color' else None
+    quick = quick_png(data, 3) if color_type == 'color' and is_plain_colour_png(data) else None
     if quick is not None:
-        return quick
+        return cv2.cvtColor(quick, cv2.COLOR_RGB2BGR)
     # OpenCV refuses to turn deep TIFFs into colour images.
     flags = cv2.IMREAD_UNCHANGED if is_deep_tiff(data) else COLOR_TYPES[color_type] | cv2.IMREAD_ANYDEPTH
     flags = cv2.IMREAD_UNCHANGED if color_type == 'unchanged' else flags
@@ -169,32 +167,11 @@ def _decoded(path: str, data: bytes, color_type: str) -> np.ndarray:
     return image[..., :3] if color_type == 'color' else image
 
 
-@functools.cache
-def png_decoder() -> Callable[[bytes], np.ndarray] | None:
-    """Returns the decoder of imagecodecs, which takes a third less time than OpenCV's with PNG; None if it is not there.
-
-    Both are libpng with its checks, that of imagecodecs with a newer zlib.
-    """
-    if importlib.util.find_spec('imagecodecs') is None:
-        return None
-    from imagecodecs import png_decode
-    return png_decode
-
-
-def _decoded_quickly(data: bytes) -> np.ndarray | None:
-    """Decodes PNGs of 8-bit colour where that is quicker than OpenCV and the same; else None."""
-    decode = png_decoder() if is_plain_colour_png(data) else None
-    if decode is None:
-        return None
-    try:
-        image = decode(data)
-    except Exception:  # OpenCV has the last word on what is damaged
-        return None
-    return cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 and image.shape[2] == 3 else None
-
-
 def _decoded_label(data: bytes) -> tuple[np.ndarray, str]:
     if is_plain_grey_png(data) and END_MARKS[PNG] in data[-TAIL:]:
+        label = quick_png(data, 1)
+        if label is not None:
+            return label, 'L'
         # OpenCV is quicker than Pillow; what it does not read, Pillow explains.
         label = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if label is not None and label.ndim == 2 and label.dtype == np.uint8:

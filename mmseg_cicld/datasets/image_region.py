@@ -3,6 +3,7 @@ import cv2
 import numpy as np
 
 Box = tuple[slice, slice]
+FLIPS = {(0,): 0, (1,): 1, (0, 1): -1}  # axes -> code of OpenCV
 _MOST = 2**24  # histograms of OpenCV are float32: whole numbers up to here
 
 
@@ -28,15 +29,15 @@ def resized_region(image: np.ndarray, size: tuple[int, int], box: Box) -> np.nda
         box: Rows and columns of it that are wanted.
 
     Returns:
-        An array of its own, equal to ``cv2.resize(image, size[::-1])[box]``.
+        What ``cv2.resize(image, size[::-1])[box]`` is; a view of the image if that has this size.
     """
     if tuple(image.shape[:2]) == tuple(size):
-        return np.array(image[box])
+        return image[box]
     (top, rows), (left, columns) = (_needed(*each) for each in zip(image.shape[:2], size, box))
     scales = [after / before for before, after in zip(image.shape[:2], size)]
     part = cv2.resize(image[rows, columns], None, fx=scales[1], fy=scales[0], interpolation=cv2.INTER_LINEAR)
     height, width = (min(each.stop, edge) - each.start for each, edge in zip(box, size))
-    return np.ascontiguousarray(part[box[0].start - top:, box[1].start - left:][:height, :width])
+    return part[box[0].start - top:, box[1].start - left:][:height, :width]
 
 
 def _needed(before: int, after: int, wanted: slice) -> tuple[int, slice]:
@@ -48,17 +49,11 @@ def _needed(before: int, after: int, wanted: slice) -> tuple[int, slice]:
     return 0, slice(0, min(before, int((min(wanted.stop, after) - 0.5) * before / after - 0.5) + 3))
 
 
-def turned_whole(image: np.ndarray) -> np.ndarray:
-    """Returns uint8 [H, W] or [H, W, C] in contiguous memory; faster than NumPy with images that were flipped."""
-    if image.flags.c_contiguous:
-        return image
-    if image.strides[1] < 0:
-        return cv2.flip(np.ascontiguousarray(image[:, ::-1]), 1).reshape(image.shape)
-    return np.ascontiguousarray(image)
-
-
 def channels_first(image_HWC: np.ndarray) -> np.ndarray:
-    """Returns uint8 [H, W, C] as contiguous [C, H, W]; several times faster than NumPy."""
+    """Returns uint8 [H, W, C] as contiguous [C, H, W]; several times faster than NumPy, also with what was flipped."""
+    axes = tuple(axis for axis in (0, 1) if image_HWC.strides[axis] < 0)
     planes = np.empty((image_HWC.shape[2], *image_HWC.shape[:2]), image_HWC.dtype)
-    cv2.split(turned_whole(image_HWC), list(planes))
+    cv2.split(np.flip(image_HWC, axes), list(planes))
+    for plane in planes if axes else ():
+        cv2.flip(plane, FLIPS[axes], plane)
     return planes

@@ -16,8 +16,8 @@ from .image_region import Box, count_ids, resized_region
 IMAGE_LOADERS, LABEL_LOADERS = ('LoadImageStrictly', 'LoadImageFromFile'), ('LoadLabelStrictly', 'LoadAnnotations')
 MARKS = ('LoadPseudoLabelMargins',)
 DETERMINISTIC = (*IMAGE_LOADERS, *LABEL_LOADERS, *MARKS, 'Resize')
-# They leave the pixels of each class in the label as many as they are, as _keeps_counts makes sure.
-KEEPING_COUNTS = ('RandomFlip', 'Pad', 'PhotoMetricDistortion', 'PackUDAInputs', 'PackSegInputs')
+# They leave the pixels of each class as many as they are, as _is_known makes sure, and do not write into what they get.
+KNOWN = ('RandomFlip', 'Pad', 'PhotoMetricDistortion', 'PackUDAInputs')
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class CropPlan:
         resize: What resizes, if anything does.
         crop: What crops.
         rest: Steps after it.
-        counts_stay: Whether ``rest`` leaves the pixels of each class in the label as many as they are.
+        rest_is_known: Whether ``rest`` leaves the pixels of each class as many as they are and writes into no array.
     """
 
     load: Sequence[Callable[[dict], dict]]
     resize: Resize | RandomResize | None
     crop: RandomCrop
     rest: Sequence[Callable[[dict], dict]]
-    counts_stay: bool
+    rest_is_known: bool
 
     @classmethod
     def of(cls, steps: Sequence[Any], ignore_index: int) -> 'CropPlan | None':
@@ -86,7 +86,7 @@ class CropPlan:
             resize, rest = rest[0], rest[1:]
         if not load or type(load[0]).__name__ not in IMAGE_LOADERS or not rest or type(rest[0]) is not RandomCrop:
             return None
-        return cls(load, resize, rest[0], rest[1:], all(_keeps_counts(step, ignore_index) for step in rest[1:]))
+        return cls(load, resize, rest[0], rest[1:], all(_is_known(step, ignore_index) for step in rest[1:]))
 
     @staticmethod
     def takes(results: dict) -> bool:
@@ -140,8 +140,8 @@ class CropPlan:
             results = self._resized(results)
         label = results.get('gt_seg_map')
         box = draw_box(self.crop, results['img_shape'][:2], results)
-        counts = _present(count_ids(label[box])) if label is not None and self.counts_stay else None
-        return Draw(lambda: Compose(self.rest)(_cropped(results, box)), counts)
+        counts = _present(count_ids(label[box])) if label is not None and self.rest_is_known else None
+        return Draw(lambda: Compose(self.rest)(_cropped(results, box, self.rest_is_known)), counts)
 
     def _resized(self, results: dict) -> dict:
         """Resizes the label and says the new size; the image stays, see :func:`_cropped`."""
@@ -182,13 +182,14 @@ def _any_box(step: RandomCrop, image_hw: tuple[int, int]) -> Box:
     return slice(top, top + step.crop_size[0]), slice(left, left + step.crop_size[1])
 
 
-def _cropped(results: dict, box: Box) -> dict:
-    """Copies what a crop keeps."""
+def _cropped(results: dict, box: Box, as_views: bool) -> dict:
+    """Takes what a crop keeps, without copies where nobody writes into it."""
+    own = np.asarray if as_views else np.array
     cropped = {key: value if isinstance(value, np.ndarray) else copy.deepcopy(value) for key, value in results.items()}
-    cropped['img'] = resized_region(results['img'], results['img_shape'][:2], box)
+    cropped['img'] = own(resized_region(results['img'], results['img_shape'][:2], box))
     cropped['img_shape'] = cropped['img'].shape[:2]
     for key in results.get('seg_fields', ()):
-        cropped[key] = np.array(results[key][box])
+        cropped[key] = own(results[key][box])
     return cropped
 
 
@@ -199,10 +200,10 @@ def _resizes(step: Any) -> bool:
             and inner.interpolation == 'bilinear')
 
 
-def _keeps_counts(step: Any, ignore_index: int) -> bool:
+def _is_known(step: Any, ignore_index: int) -> bool:
     name = type(step).__name__
     if name == 'RandomFlip':
         return step.swap_seg_labels is None
     if name == 'Pad':
         return step.padding_mode == 'constant' and step.pad_val.get('seg', 255) == ignore_index
-    return name in KEEPING_COUNTS
+    return name in KNOWN

@@ -5,9 +5,9 @@ what they were made of. The latter is written last, so a chunk is there whole or
 """
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -53,8 +53,7 @@ class ImageCache:
         self.folder, self.remedy = folder, f'Make it again by the same command: {PROGRAM} {Path(folder).parents[1]}'
         plan, files = cacheable(dataset, ignore_index), files_of(dataset)
         self.samples: list[dict] = []
-        for first in range(0, len(files), CHUNK):
-            wanted = files[first:first + CHUNK]
+        for first, wanted in chunks(files):
             problem, chunk = look_at_chunk(folder, first, wanted, settings_of(plan, dataset))
             if problem:
                 raise ValueError(f'the cache in {folder} {problem}. {self.remedy}')
@@ -113,6 +112,12 @@ def _stamp(path: str, root: str | None) -> list:
     except OSError as error:
         raise DataFileError(f'{path} cannot be read: {error.strerror}') from error
     return [os.path.relpath(path, root or '.').replace(os.sep, '/'), state.st_size, state.st_mtime_ns]
+
+
+def chunks(files: list[dict]) -> Iterator[tuple[int, list[dict]]]:
+    """Divides :func:`files_of` into chunks: the index of the first sample, and the files."""
+    for first in range(0, len(files), CHUNK):
+        yield first, files[first:first + CHUNK]
 
 
 def chunk_paths(folder: str | Path, first: int) -> tuple[Path, Path]:
@@ -176,7 +181,7 @@ def write_chunk(task: tuple[str, int, list[dict], list[dict]], plan: CropPlan, s
     return len(samples)
 
 
-def _write_sample(stream, results: dict, files: dict) -> dict:
+def _write_sample(stream: BinaryIO, results: dict, files: dict) -> dict:
     image, label, offset = results['img'], results.get('gt_seg_map'), stream.tell()
     for array in (image, label):
         if array is not None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from mmengine.config import Config
 from mmseg.registry import DATASETS
 from test_sample_reading import IMAGE, LABEL, MARGINS, PIPELINES, RARE, unlabelled
 from test_uda_dataset import same
@@ -36,8 +35,9 @@ def write_domains(folder: Path, count: int = 4) -> dict:
 
 
 def write_config(folder: Path, dataset: dict) -> Path:
-    Config(dict(train_dataloader=dict(dataset=dataset))).dump(folder / 'config.py')
-    return folder / 'config.py'
+    config = folder / 'config.py'
+    config.write_text(f'train_dataloader = dict(dataset={dataset!r})')
+    return config
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def assert_equal_samples(dataset: dict, cache: Path, count: int = 8) -> None:
     assert all(same(plain[DrawKey(2, i)], cached[DrawKey(2, i)]) for i in range(count))
 
 
-@pytest.mark.parametrize('rare', [None, RARE], ids=['plain', 'rare'])
-@pytest.mark.parametrize('name', PIPELINES)
+@pytest.mark.parametrize('name, rare', [('resized', RARE), ('shrunk', None), ('random_scale', RARE), ('as_stored', None),
+                                        ('smaller_than_the_crop', RARE), ('rotated', RARE)])
 def test_samples_are_those_of_the_files(tmp_path, domains, cache, name, rare):
     domains['source']['pipeline'] = [IMAGE, LABEL, *PIPELINES[name]]
     domains['target']['pipeline'] = [IMAGE, MARGINS, *unlabelled(PIPELINES[name])]
@@ -94,12 +94,8 @@ def test_joined_and_unlabelled_datasets(tmp_path, domains, cache):
     assert cache(joined) == 0
     assert_equal_samples(joined, tmp_path / 'cache')
     images = dict(type='UnlabelledDataset', source=first, target=domains['target'])
-    assert run_again(cache, images) == 0
+    assert cache(images) == 0
     assert_equal_samples(images, tmp_path / 'cache')
-
-
-def run_again(cache, dataset: dict) -> object:
-    return cache(dataset)
 
 
 def test_shards_make_the_whole(tmp_path, cache, capsys, monkeypatch):
@@ -113,7 +109,8 @@ def test_shards_make_the_whole(tmp_path, cache, capsys, monkeypatch):
     assert cache(domains, '--shard', 1, 2) == 0
     assert 'source 0: 3 of 3 samples made' in capsys.readouterr().out
     assert_equal_samples(domains, tmp_path / 'cache')
-    assert '--shard 2 2' in str(cache(domains, '--shard', 2, 2))
+    with pytest.raises(ValueError, match='--shard 2 2: the first must be'):
+        cache(domains, '--shard', 2, 2)
 
 
 def test_a_killed_program_goes_on(tmp_path, cache):
@@ -199,17 +196,21 @@ def test_damaged_caches_are_refused(tmp_path, domains, cache):
 
 def test_what_cannot_be_cached_is_said(tmp_path, domains, cache):
     domains['source']['pipeline'] = [IMAGE, LABEL, dict(type='PhotoMetricDistortion'), *domains['source']['pipeline'][3:]]
-    assert 'cannot be cached: a pipeline must load its image' in str(cache(domains))
-    assert 'is a FolderDataset: a cache serves UDADataset' in str(cache(domains['target']))
+    with pytest.raises(ValueError, match='cannot be cached: a pipeline must load its image'):
+        cache(domains)
+    with pytest.raises(ValueError, match='is a FolderDataset: a cache serves UDADataset'):
+        cache(domains['target'])
 
 
 def test_one_program_makes_a_shard(tmp_path, domains, cache):
     (tmp_path / 'cache').mkdir()
     with FileLock(tmp_path / 'cache' / '.shard-0-of-1.lock'):
-        assert 'another program is making shard 0 of 1' in str(cache(domains))
+        with pytest.raises(ValueError, match='another program is making shard 0 of 1'):
+            cache(domains)
     assert cache(domains) == 0
 
 
 def test_a_full_disk_is_seen_before(tmp_path, domains, cache, monkeypatch):
     monkeypatch.setattr('shutil.disk_usage', lambda path: type('Usage', (), dict(free=1000)))
-    assert 'its disk has 0.0 GiB' in str(cache(domains))
+    with pytest.raises(ValueError, match='its disk has 0.0 GiB'):
+        cache(domains)

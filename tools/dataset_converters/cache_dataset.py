@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets.class_statistics import run_parallel
-from mmseg_cicld.datasets.image_cache import (CHUNK, cacheable, chunk_paths, files_of, look_at_chunk, settings_of,
+from mmseg_cicld.datasets.image_cache import (cacheable, chunk_paths, chunks, files_of, look_at_chunk, settings_of,
                                               write_chunk)
 
 CACHED = ('UDADataset', 'UnlabelledDataset')
@@ -35,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def build(config: dict) -> object:
+def build(config: dict) -> Dataset:
     """Builds the training dataset of a config, without what it needs beside images and labels."""
     dataset = config['train_dataloader']['dataset']
     if dataset['type'] not in CACHED:
@@ -59,19 +59,18 @@ def fill(folder: Path, part: Dataset, ignore_index: int, shard: tuple[int, int],
     """Makes the missing chunks of one dataset that belong to a shard; returns samples made, and samples of the shard."""
     plan, files = cacheable(part, ignore_index), files_of(part)
     settings = settings_of(plan, part)
-    own = list(range(0, len(files), CHUNK))[shard[0]::shard[1]]
-    missing = [first for first in own if look_at_chunk(folder, first, files[first:first + CHUNK], settings)[0]]
-    tasks = []
-    for first in missing:
-        for path in chunk_paths(folder, first):
-            for left in folder.glob(f'.{path.name}.*.tmp'):
-                left.unlink(missing_ok=True)
-        stamps = files[first:first + CHUNK]
-        tasks.append((str(folder), first, stamps, [part.get_data_info(first + i) for i in range(len(stamps))]))
-    if tasks:
-        refuse_full_disk(folder, plan.whole(part.get_data_info(missing[0])), sum(len(task[2]) for task in tasks))
+    own = list(chunks(files))[shard[0]::shard[1]]
+    missing = [chunk for chunk in own if look_at_chunk(folder, *chunk, settings)[0]]
+    for left in [left for first, _ in missing for path in chunk_paths(folder, first)
+                 for left in folder.glob(f'.{path.name}.*.tmp')]:
+        left.unlink(missing_ok=True)  # of a program that was killed
+    count = sum(len(stamps) for _, stamps in missing)
+    if missing:
+        tasks = [(str(folder), first, stamps, [part.get_data_info(first + i) for i in range(len(stamps))])
+                 for first, stamps in missing]
+        refuse_full_disk(folder, plan.whole(tasks[0][3][0].copy()), count)
         run_parallel(partial(write_chunk, plan=plan, settings=settings), tasks, nproc, f'Caching {folder}')
-    return sum(len(task[2]) for task in tasks), sum(len(files[first:first + CHUNK]) for first in own)
+    return count, sum(len(stamps) for _, stamps in own)
 
 
 def refuse_full_disk(folder: Path, sample: dict, count: int) -> None:

@@ -39,7 +39,7 @@ def write_stand_ins(config: dict, folder: Path, count: int, size: tuple[int, int
     for domain in ('source', 'target'):
         if config.get(domain) is not None:
             roots = iter(range(10**6))
-            changed[domain] = map_leaves(config[domain], lambda leaf: _write_leaf(  # noqa: B023
+            changed[domain] = map_leaves(config[domain], lambda leaf: _write_leaf(
                 leaf, domain, folder / f'{domain}{next(roots)}', count, size, rare))  # noqa: B023
     if rare is not None:
         changed['rare_class_sampling'] = {key: value for key, value in rare.items() if key != 'stats'}

@@ -196,8 +196,7 @@ def test_damaged_caches_are_refused(tmp_path, domains, cache):
 
 def test_what_cannot_be_cached_is_said(tmp_path, domains, cache):
     domains['source']['pipeline'] = [IMAGE, LABEL, dict(type='PhotoMetricDistortion'), *domains['source']['pipeline'][3:]]
-    with pytest.raises(ValueError, match='cannot be cached: a pipeline must load its image'):
-        cache(domains)
+    assert 'cannot be cached: a pipeline must load its image' in str(cache(domains))
     with pytest.raises(ValueError, match='is a FolderDataset: a cache serves UDADataset'):
         cache(domains['target'])
 

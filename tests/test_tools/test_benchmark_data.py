@@ -32,7 +32,8 @@ def test_synthetic_images(run, tmp_path):
     result, line = run(DAFORMER, '--synthetic', '--folder', tmp_path, *FEW)
     assert result['images_a_draw'] == dict(source=[3, 512, 512], target=[3, 512, 512])
     assert set(result['shares']) == {'decoding', 'resizing', 'cropping', 'sampling', 'rest'}
-    assert all(0 < share < 1 for share in result['shares'].values()) and sum(result['shares'].values()) == pytest.approx(1, abs=0.01)
+    assert all(0 < share < 1 for share in result['shares'].values())
+    assert sum(result['shares'].values()) == pytest.approx(1, abs=0.01)
     assert line.startswith(f'{result["images_a_second_and_core"]} images a second and core')
     image = tmp_path / 'source0' / 'images' / '00000.png'
     assert cv2.imread(str(image)).shape == (48, 64, 3)

@@ -71,7 +71,7 @@ def milliseconds_of_parts(dataset: Dataset, draws: int) -> dict[str, float]:
     part_of = {function: part for part, functions in PARTS.items() for function in functions}
     named = {key: part_of.get((os.path.basename(key[0]), key[2])) for key in stats}
     spent = dict.fromkeys([*PARTS, 'rest'], 0.0)
-    for key, (_, _, own, cumulative, callers) in stats.items():
+    for key, (_, _, _, cumulative, callers) in stats.items():
         part = named[key]
         # A function of another part that called this one does not count its time too.
         if part is not None:

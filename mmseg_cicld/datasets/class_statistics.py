@@ -15,6 +15,7 @@ from .loading import Loading
 from .rare_class_sampling import STATS_FILE
 from .wrapped_datasets import ignore_index_of, original
 
+
 def count_pixels(label_HW: np.ndarray, ignore_index: int = IGNORE_INDEX) -> dict[str, int]:
     """Counts the pixels of each class id in a uint8 label without ignored ones; keys are strings as in JSON."""
     counts = count_ids(label_HW)

@@ -135,7 +135,7 @@ class Domain:
     def _loaded(self, part: BaseSegDataset, index: int, place: int) -> tuple[CropPlan | StepwisePlan, dict]:
         steps = part.pipeline.transforms
         plan = CropPlan.of(steps, self.ignore_index)
-        if self._caches:
+        if plan is not None and self._caches:
             cache = next(cache for cache, one in zip(self._caches, self.parts) if one is part)
             return plan, plan.loaded_from(self.data_info(index), *cache[place])
         if plan is not None:

@@ -145,6 +145,7 @@ class CropPlan:
 
     def _resized(self, results: dict) -> dict:
         """Resizes the label and says the new size; the image stays, see :func:`_cropped`."""
+        assert self.resize is not None
         # Without an image the step resizes labels alone; a random one draws its scale first.
         resized = self.resize({key: value for key, value in results.items() if key != 'img'})
         step = self.resize.resize if isinstance(self.resize, RandomResize) else self.resize

@@ -3,12 +3,13 @@ import cv2
 import numpy as np
 import pytest
 from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import RandomCrop
 from mmseg.registry import DATASETS, TRANSFORMS
 from test_uda_dataset import RARE, same
 from tiny_datasets import SOURCE_STEPS, folder_config, random_image, random_label, write_folder, write_image
 
 from mmseg_cicld.datasets.class_statistics import count_files, write_statistics
-from mmseg_cicld.datasets.sample_reading import CropPlan
+from mmseg_cicld.datasets.sample_reading import CropPlan, draw_box
 from mmseg_cicld.datasets.uda_dataset import DrawKey, UDADataset
 
 IMAGE, LABEL = SOURCE_STEPS
@@ -89,6 +90,21 @@ def unlabelled(steps: list[dict]) -> list[dict]:
 @pytest.mark.parametrize('name', PIPELINES)
 def test_same_samples(roots, name, rare):
     assert_same(both_ways(roots, PIPELINES[name], unlabelled(PIPELINES[name]), rare=rare))
+
+
+@pytest.mark.parametrize('ignore_index', [255, 0])
+def test_boxes_are_those_of_the_stock_crop(ignore_index):
+    step = RandomCrop((6, 8), cat_max_ratio=0.6, ignore_index=ignore_index)
+    boxes = set()
+    for seed in range(60):
+        label = np.kron(np.random.default_rng(seed).choice([0, 1, 255], (5, 6), p=[0.5, 0.2, 0.3]), np.ones((4, 4), int))
+        results = dict(img=np.zeros((20, 24, 3), np.uint8), gt_seg_map=label.astype(np.uint8))
+        np.random.seed(seed)
+        top, bottom, left, right = step.crop_bbox(results)
+        np.random.seed(seed)
+        assert draw_box(step, (20, 24), results) == (slice(top, bottom), slice(left, right))
+        boxes.add((top, left))
+    assert len(boxes) > 20
 
 
 @pytest.mark.parametrize('name', ['resized', 'random_scale', 'as_stored'])

@@ -48,7 +48,7 @@ class ImageFolderDataset(Dataset):
         streams, position = KeyedStreams(key[0]), key[1]
         read = self._images.reader(self._order(streams, position))
         with seeded_globals(streams.integer('data.image_transforms', position)):
-            sample = read()
+            sample = read().finish()
         path = Path(sample['data_samples'].img_path).relative_to(self.root)
         sample['data_samples'].set_metainfo(dict(class_id=self._ids[path.parts[0]]))
         return sample

@@ -7,8 +7,10 @@ import importlib
 from types import ModuleType
 
 from . import compat
+from .deferred_imports import sharding_deferred
 
-compat.apply()
+with sharding_deferred():
+    compat.apply()
 
 from . import datasets, engine, models, on_demand, uda, visualization  # noqa: E402
 from .version import __version__  # noqa: E402

@@ -57,17 +57,18 @@ class LeanFusion(nn.Module):
         """Maps levels [B, C, h, w], finest first, to [B, channels, H, W]."""
         size = levels[0].shape[2:]
         stacked = torch.cat([levels[0], *(resize(level, size=size, mode='bilinear') for level in levels[1:])], dim=1)
+        plain = is_exported() or stacked.is_cuda or stacked.requires_grad
         branches = []
         if self.image_pool is not None:
             branches = [resize(self.image_pool(stacked), size=size, mode='bilinear')]
         for module in self.aspp_modules:
             if isinstance(module, ConvModule) and module.conv.kernel_size == (1, 1) and is_folded(module):
                 branches.append(fused_at_own_size(levels, module, 'bilinear', False))
-            elif isinstance(module, SeparableConv) and is_phased(module) and not is_exported() and not stacked.is_cuda:
+            elif isinstance(module, SeparableConv) and is_phased(module) and not plain:
                 branches.append(separable_by_phases(stacked, module))
             else:
                 branches.append(module(stacked))
-        if self.winograd is None or is_exported() or stacked.is_cuda or stacked.dtype != torch.float32:
+        if self.winograd is None or plain or stacked.dtype != torch.float32:
             return self.bottleneck(torch.cat(branches, dim=1))
         return self.bottleneck.activate(self.winograd(branches))
 

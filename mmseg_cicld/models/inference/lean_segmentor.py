@@ -36,7 +36,7 @@ class LeanEncoderDecoder(EncoderDecoder):
                   for left in _starts(inputs.shape[3], size[1], self.test_cfg.stride[1])]
         total_BCHW = inputs.new_zeros(len(inputs), self.out_channels, *inputs.shape[2:])
         count_HW = inputs.new_zeros(inputs.shape[2:])
-        metas = [dict(batch_img_metas[0], img_shape=tuple(size))]
+        metas = [dict(batch_img_metas[0], img_shape=torch.Size(size))]
         for first in range(0, len(places), WINDOWS):
             chosen = [(..., slice(top, top + size[0]), slice(left, left + size[1]))
                       for top, left in places[first:first + WINDOWS]]

@@ -12,8 +12,8 @@ from .deferred_imports import sharding_deferred
 with sharding_deferred():
     compat.apply()
 
-from . import datasets, engine, models, on_demand, uda, visualization  # noqa: E402
-from .version import __version__  # noqa: E402
+from . import datasets, engine, models, on_demand, uda, visualization
+from .version import __version__
 
 on_demand.register()
 

@@ -31,7 +31,7 @@ def sharding_deferred() -> Iterator[None]:
     for module, name, _ in SHARDED:
         sys.modules[module] = types.ModuleType(module)
         setattr(sys.modules[module], name, classes[name])
-    sys.modules[SOURCE_OF_ZERO] = None  # type: ignore[assignment]  # Python's way to say that it cannot be imported
+    sys.modules[SOURCE_OF_ZERO] = None  # Python's way to say that it cannot be imported
     try:
         yield
         importlib.import_module('mmengine.runner')  # which imports all of them

@@ -179,7 +179,7 @@ def format_configs_once() -> None:
         def once(text: str, style_config: dict, **options: object) -> tuple:
             return formatted(text, json.dumps(style_config), tuple(options.items()))
 
-        once.cache_info = formatted.cache_info
+        once.cache_info = formatted.cache_info  # type: ignore[attr-defined]
         mmengine_config.FormatCode = once
 
 

@@ -3,6 +3,7 @@
 Shape suffixes: C channels of the logits, H and W height and width.
 """
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,7 +109,7 @@ def main_head(model: nn.Module) -> nn.Module:
 
 def at_test_scale(model: nn.Module, image_HW3: np.ndarray) -> np.ndarray:
     """Resizes an image as the test pipeline of the model's config does."""
-    results = dict(img=image_HW3, img_shape=image_HW3.shape[:2])
+    results: dict[str, Any] = dict(img=image_HW3, img_shape=image_HW3.shape[:2])
     for step in model.cfg.get('test_pipeline') or ():
         if step['type'] == 'Resize':
             results = TRANSFORMS.build(step)(results)

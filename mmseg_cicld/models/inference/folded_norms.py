@@ -25,7 +25,7 @@ def fold_norms(network: nn.Module) -> int:
     """
     folded = 0
     for module in list(network.modules()):
-        in_order = isinstance(module, IN_ORDER) or isinstance(module, ConvModule) and module.order[:2] == ('conv', 'norm')
+        in_order = isinstance(module, IN_ORDER) or (isinstance(module, ConvModule) and module.order[:2] == ('conv', 'norm'))
         if not in_order:
             continue
         for (_, convolution), (name, norm) in pairwise(list(module.named_children())):

@@ -42,8 +42,11 @@ class WinogradConvolution(nn.Module):
         self.register_buffer('bias_O', None if convolution.bias is None else convolution.bias.detach(), persistent=False)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Returns the convolution [B, O, H, W], channels-last, of maps [B, C, H, W] whose channels together are those of
-        the weights."""
+        """Convolves maps [B, C, H, W], whose channels together are those of the weights.
+
+        Returns:
+            [B, O, H, W], channels-last.
+        """
         batch, _, height, width = maps[0].shape
         rows, columns = -(-height // TILE), -(-width // TILE)
         edges = (0, 0, 1, 1 + columns * TILE - width, 1, 1 + rows * TILE - height)

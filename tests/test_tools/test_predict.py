@@ -1,4 +1,5 @@
 """tools/predict.py on a tiny real segmentor: folders, globs, videos, ids, tiles, and what is refused."""
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -59,6 +60,16 @@ def test_a_folder_gives_what_mmseg_predicts_in_each_kind_of_ids(model, pictures,
             np.testing.assert_allclose(probabilities.astype(np.float32).sum(axis=0), 1, atol=0.01)
             overlay = cv2.imread(str(tmp_path / kind / f'overlays/{name}.png'))
             assert overlay.shape[1] == label.shape[1] and overlay.shape[0] > label.shape[0]
+
+
+def test_the_benchmark_compares_with_the_inferencer_of_mmseg(model, pictures, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['benchmark_inference.py', str(model), str(pictures), '--warmup', '0'])
+    runpy.run_path(str(ROOT / 'tools/analysis_tools/benchmark_inference.py'), run_name='__main__')
+    printed = capsys.readouterr().out
+    found = json.loads(printed[printed.index('{\n'):])
+    assert found['pixels_with_another_label'] == dict(MMSegInferencer=0, ours=0) and found['images'] == 2
+    assert set(found['shares']) == {'reading', 'resizing', 'network', 'labels', 'writing'}
+    assert found['times_as_many_as_mmseg']['ours'] > 0 and found['pixels'] == 70 * 95 + 64 * 64
 
 
 def test_globs_single_images_and_videos(model, pictures, tmp_path, monkeypatch):

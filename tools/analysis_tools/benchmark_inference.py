@@ -84,7 +84,8 @@ def stock(config: Path, weights: Path, folder: Path, device: str) -> Callable[[P
     cfg = Config.fromfile(config)
     cfg.visualizer = dict(type='SegLocalVisualizer', name='benchmark')
     if cfg.get('test_dataloader') is None:
-        cfg.test_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]))
+        steps = cfg.get('test_pipeline') or [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+        cfg.test_dataloader = dict(dataset=dict(pipeline=steps))
     inferencer = MMSegInferencer(cfg, weights=str(weights), device=device)
     inferencer.show_progress = False
 

@@ -15,5 +15,5 @@ batch_size = 4
 dtype = 'bfloat16'
 # The adapted network neither guides nor filters: it judges, and describes images for the distance.
 judge = dict(
-    config='configs/street/dacs_street.py', checkpoint='work_dirs/dacs_street/iter_300.pth')
+    config='configs/quickstart/adapt_street.py', checkpoint='work_dirs/adapt_street/iter_300.pth')
 report = dict(segmentor=judge, features=judge, target={{_base_.target_train}}, rows=8)

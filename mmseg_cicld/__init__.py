@@ -7,11 +7,13 @@ import importlib
 from types import ModuleType
 
 from . import compat
+from .deferred_imports import sharding_deferred
 
-compat.apply()
+with sharding_deferred():
+    compat.apply()
 
-from . import datasets, engine, models, on_demand, uda, visualization  # noqa: E402
-from .version import __version__  # noqa: E402
+from . import datasets, engine, models, on_demand, uda, visualization
+from .version import __version__
 
 on_demand.register()
 

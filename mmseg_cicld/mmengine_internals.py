@@ -2,11 +2,17 @@
 
 If a new version of mmengine renames one of them, this file is what has to follow.
 """
+import functools
+import json
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+from matplotlib import rcParams
 from mmengine.config import Config
+from mmengine.config import config as mmengine_config
 from mmengine.dataset import BaseDataset
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
@@ -15,6 +21,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.visualization import Visualizer
 from mmengine.visualization.vis_backend import BaseVisBackend
 from torch import nn
+from torch.optim import Optimizer
 
 Reader = Callable[..., dict]
 
@@ -94,6 +101,63 @@ def backends_of(visualizer: Visualizer) -> list[BaseVisBackend]:
     return list(visualizer._vis_backends.values())
 
 
+class _OnFirstUse:
+    """Stands for one of several things that are made together when one of them is used."""
+
+    def __init__(self, made: Callable[[], tuple], index: int) -> None:
+        self._made, self._index = made, index
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made()[self._index], name)
+
+
+class _FigureOnFirstUse(_OnFirstUse):
+    """The figure among them, whose resolution a visualizer reads at once."""
+
+    def get_dpi(self) -> float:
+        return rcParams['figure.dpi']
+
+
+@contextmanager
+def figures_on_first_use() -> Iterator[None]:
+    """Lets visualizers that are built meanwhile make their matplotlib figure when they first draw on it.
+
+    Every visualizer has one, and most trainings write numbers and finished pictures alone.
+    """
+    make = Visualizer._initialize_fig
+
+    def later(self: Visualizer, fig_cfg: dict) -> tuple:
+        made = functools.cache(lambda: make(self, fig_cfg))
+        if 'dpi' in fig_cfg:
+            return made()
+        return _OnFirstUse(made, 0), _FigureOnFirstUse(made, 1), _OnFirstUse(made, 2)
+
+    Visualizer._initialize_fig = later
+    try:
+        yield
+    finally:
+        Visualizer._initialize_fig = make
+
+
+# Optimisers of torch: the first one loads torch's compiler, to keep it away from a method.
+
+@contextmanager
+def compiler_not_loaded() -> Iterator[None]:
+    """Lets optimisers be built without loading ``torch._dynamo``, unless something else has loaded it.
+
+    What torch would do with it is to keep the compiler out of ``add_param_group``, and nothing is compiled meanwhile.
+    """
+    method = getattr(Optimizer.add_param_group, '__wrapped__', None)
+    if method is None or 'torch._dynamo' in sys.modules or hasattr(method, '__dynamo_disable'):
+        yield
+        return
+    setattr(method, '__dynamo_disable', method)
+    try:
+        yield
+    finally:
+        delattr(method, '__dynamo_disable')
+
+
 # Data preprocessor of mmseg: that it normalises is known to its own flag alone.
 
 def normalises(preprocessor: nn.Module) -> bool:
@@ -102,6 +166,22 @@ def normalises(preprocessor: nn.Module) -> bool:
 
 
 # Config and state dicts.
+
+def format_configs_once() -> None:
+    """Lets mmengine format the same config once: the text is logged, dumped twice, and part of each checkpoint."""
+    if not hasattr(mmengine_config.FormatCode, 'cache_info'):
+        format_code = mmengine_config.FormatCode
+
+        @functools.lru_cache(maxsize=4)
+        def formatted(text: str, style: str, options: tuple) -> tuple:
+            return format_code(text, style_config=json.loads(style), **dict(options))
+
+        def once(text: str, style_config: dict, **options: object) -> tuple:
+            return formatted(text, json.dumps(style_config), tuple(options.items()))
+
+        once.cache_info = formatted.cache_info  # type: ignore[attr-defined]
+        mmengine_config.FormatCode = once
+
 
 def config_dict(config: Config) -> dict:
     """Returns the dict inside a config as it is; ``to_dict`` would copy it and resolve lazy objects."""

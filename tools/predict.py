@@ -9,27 +9,16 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is imported)
-
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmseg.registry import TRANSFORMS
-from mmseg.utils import register_all_modules
-from torch import nn
-from torch.nn import functional as F
 
 from mmseg_cicld.command_line import one_line_errors
-from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.datasets.cityscapes_ids import LABEL_IDS
 from mmseg_cicld.datasets.file_reading import DataFileError, read_image
 from mmseg_cicld.datasets.file_writing import write_png
 from mmseg_cicld.datasets.folder_dataset import IMAGE_SUFFIXES
-from mmseg_cicld.engine import read_checkpoint
-from mmseg_cicld.engine.exporting import exported_segmentor
-from mmseg_cicld.engine.segmentor_files import found_files
-from mmseg_cicld.models.label_rule import LabelRule
+from mmseg_cicld.engine.prediction import load_model, predict
 
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
 IDS = dict(train=None, cityscapes=LABEL_IDS, acdc=LABEL_IDS)  # ACDC's server takes Cityscapes label ids
@@ -43,8 +32,8 @@ def main() -> None:
         ids = id_table(args.ids, len(model.dataset_meta['classes']))
         number = 0
         for name, image_HW3 in images(args.input):
-            prediction = predict(model, image_HW3, args.tile, args.overlap)
-            write(Path(args.out), name, image_HW3, prediction, ids, model.dataset_meta, args)
+            labels_HW, probabilities_CHW = predict(model, image_HW3, args.tile, args.overlap, args.probabilities)
+            write(Path(args.out), name, image_HW3, (labels_HW, probabilities_CHW), ids, model.dataset_meta, args)
             number += 1
     print(f'{number} predictions in {args.out}')
 
@@ -68,21 +57,6 @@ def parse_arguments() -> argparse.Namespace:
     if args.tile is not None and not 0 <= args.overlap < args.tile:
         parser.error(f'--overlap {args.overlap} must be 0 or more and less than --tile {args.tile}')
     return args
-
-
-def load_model(source: Path, config: str | None, device: str) -> nn.Module:
-    """Loads the network that a config evaluates."""
-    file, weights = found_files(source, config)
-    register_all_modules()
-    cfg, checkpoint = Config.fromfile(file), read_checkpoint(weights)
-    meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
-    if not meta.get('classes'):
-        raise DataFileError(f'{weights} names no classes: give a checkpoint of a training, or export it again')
-    if cfg.get('train_dataloader') is not None:  # heads without num_classes take it from the dataset
-        check_num_classes(cfg)
-    model = exported_segmentor(cfg, checkpoint, weights, keep_backbone=True)[1].to(device).eval()
-    model.dataset_meta, model.cfg = meta, cfg
-    return model
 
 
 def id_table(kind: str, classes: int) -> np.ndarray:
@@ -132,51 +106,7 @@ def frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         raise DataFileError(f'the video {path} has no frame that can be read: copy it again, or convert it to mp4')
 
 
-@torch.no_grad()
-def predict(model: nn.Module, image_HW3: np.ndarray, tile: int | None, overlap: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns labels uint8 [H, W] and float32 probabilities [classes, H, W]; logits are averaged where tiles meet."""
-    scaled_HW3 = at_test_scale(model, image_HW3)
-    height, width = scaled_HW3.shape[:2]
-    head = model.decode_head[-1] if isinstance(model.decode_head, nn.ModuleList) else model.decode_head
-    total_CHW = torch.zeros(head.out_channels, height, width)
-    count_HW = torch.zeros(height, width)
-    for top in starts(height, tile, overlap):
-        for left in starts(width, tile, overlap):
-            window = np.s_[top:top + (tile or height), left:left + (tile or width)]
-            total_CHW[(slice(None), *window)] += window_logits(model, scaled_HW3[window])
-            count_HW[window] += 1
-    logits_1CHW = F.interpolate((total_CHW / count_HW)[None], image_HW3.shape[:2], mode='bilinear',
-                                align_corners=model.align_corners)
-    rule = LabelRule.of_head(head)
-    labels_1HW = rule.labels_and_confidence(logits_1CHW)[0]
-    return labels_1HW[0].numpy().astype(np.uint8), rule.probabilities(logits_1CHW)[0].numpy()
-
-
-def at_test_scale(model: nn.Module, image_HW3: np.ndarray) -> np.ndarray:
-    """Resizes an image as the test pipeline of the model's config does."""
-    results = dict(img=image_HW3, img_shape=image_HW3.shape[:2])
-    for step in model.cfg.get('test_pipeline') or ():
-        if step['type'] == 'Resize':
-            results = TRANSFORMS.build(step)(results)
-    return results['img']
-
-
-def starts(side: int, tile: int | None, overlap: int) -> list[int]:
-    """Returns where tiles begin so that all lie inside and neighbours share ``overlap`` pixels or more."""
-    if tile is None or side <= tile:
-        return [0]
-    return [*range(0, side - tile, tile - overlap), side - tile]
-
-
-def window_logits(model: nn.Module, image_HW3: np.ndarray) -> torch.Tensor:
-    """Returns float32 [classes, H, W] of one image at its own size."""
-    batch = model.data_preprocessor(dict(inputs=[torch.from_numpy(image_HW3.copy()).permute(2, 0, 1)]), False)
-    shape = image_HW3.shape[:2]
-    meta = dict(img_shape=shape, ori_shape=shape, pad_shape=tuple(batch['inputs'].shape[2:]), padding_size=[0] * 4)
-    return model.inference(batch['inputs'], [meta])[0].float().cpu()
-
-
-def write(out: Path, name: str, image_HW3: np.ndarray, prediction: tuple[np.ndarray, np.ndarray], ids: np.ndarray,
+def write(out: Path, name: str, image_HW3: np.ndarray, prediction: tuple[np.ndarray, np.ndarray | None], ids: np.ndarray,
           meta: dict, args: argparse.Namespace) -> None:
     """Writes what is asked for of one image."""
     classes_HW, probabilities_CHW = prediction

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ..datasets.class_count import check_num_classes
 from ..datasets.label_audit import audit_train_datasets
-from ..mmengine_internals import (beginning, built_loops, end_workers, has_begun, is_training, randomness, set_begun,
-                                  set_position)
+from ..mmengine_internals import (beginning, built_loops, compiler_not_loaded, end_workers, figures_on_first_use,
+                                  format_configs_once, has_begun, is_training, randomness, set_begun, set_position)
 from ..sharded_tensors import whole
 from ..uda.uda_wrapper import COUNTERS
 from .acceleration import compile_segmentors, refuse_smaller_crops
@@ -71,6 +71,7 @@ class AdaptationRunner(Runner):
             ValueError: If the config has no model, a folder that cannot be written, or loaders or heads that
                 contradict themselves.
         """
+        format_configs_once()
         cfg = copy.deepcopy(cfg)
         check_run_config(cfg)
         check_num_classes(cfg)
@@ -119,7 +120,8 @@ class AdaptationRunner(Runner):
         wanted = visualizer.get('name', self.experiment_name)
         names = itertools.chain([wanted], (f'{wanted}_{number}' for number in itertools.count(2)))
         free = next(name for name in names if not Visualizer.check_instance_created(name))
-        return super().build_visualizer(dict(visualizer, name=free))
+        with figures_on_first_use():
+            return super().build_visualizer(dict(visualizer, name=free))
 
     def register_hook(self, hook: Hook | dict, priority: int | str | None = None) -> None:
         """Registers a hook; a ``CheckpointHook`` of a config becomes an :class:`AtomicCheckpointHook`."""
@@ -178,7 +180,8 @@ class AdaptationRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
         """Builds the optimiser wrapper, see mmengine; refuses a constructor that knows bare segmentors only."""
         refuse_stock_layer_decay(optim_wrapper)
-        return without_frozen(super().build_optim_wrapper(optim_wrapper), self._bare_model)
+        with compiler_not_loaded():
+            return without_frozen(super().build_optim_wrapper(optim_wrapper), self._bare_model)
 
     def _audit_data(self) -> None:
         problem: list[ValueError | None] = [None]

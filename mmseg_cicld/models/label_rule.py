@@ -45,6 +45,12 @@ class LabelRule:
             return logits_BCHW.softmax(dim=1)
         return torch.cat([torch.sigmoid(-logits_BCHW), torch.sigmoid(logits_BCHW)], dim=1)
 
+    def labels(self, logits_BCHW: Tensor) -> Tensor:
+        """Returns the label of each pixel alone, int64 [B, H, W] in [0, K), as mmseg reads it from logits."""
+        if self.threshold is None:
+            return logits_BCHW.argmax(dim=1)
+        return (logits_BCHW.sigmoid() > self.threshold)[:, 0].long()
+
     def labels_and_confidence(self, logits_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the label of each pixel and the probability of that label.
 

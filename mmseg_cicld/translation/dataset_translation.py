@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from ..datasets.class_statistics import count_pixels
 from ..engine.folder_lock import locked_folder
 from ..ignore_index import IGNORE_INDEX
+from ..models.inference import lean_segmentor
 from ..progress import Progress
 from ..settings import build_settings
 from .dataset_writer import DatasetWriter
@@ -122,10 +123,11 @@ def _build_translation(settings: RunSettings, classes: int) -> ImageTranslation:
     try:
         if settings.tile_settings is not None:
             diffusion.check_size(*settings.tile_settings.size, remedy='change tile.size')
-        guide = (None if settings.segmentor is None else SegmentationGuide(
-            load_segmentor(settings.segmentor, 'segmentor', classes, device())))
+        guide = (None if settings.segmentor is None else SegmentationGuide(lean_segmentor(
+            load_segmentor(settings.segmentor, 'segmentor', classes, device()))))
         how = build_settings(TranslationSettings, settings.translation, 'translation')
-        translator = Translator(diffusion, guide, how, settings.guidance, settings.dtype).to(device())
+        translator = Translator(diffusion, guide, how, settings.guidance, settings.dtype)
+        translator.to(device(), memory_format=torch.channels_last)
     except ValueError as error:
         raise TranslationError(str(error)) from error
     return ImageTranslation(translator, settings.seed, diffusion.size_multiple, settings.batch_size,

@@ -1,4 +1,5 @@
 """tools/predict.py on a tiny real segmentor: folders, globs, videos, ids, tiles, and what is refused."""
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from mmseg.registry import MODELS
 
 from mmseg_cicld.datasets.cityscapes_ids import LABEL_IDS
 from mmseg_cicld.engine.exporting import plain_config, write_segmentor
+from mmseg_cicld.engine.prediction import load_model, predict, starts, window_logits
 
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / 'tools/predict.py'))
@@ -60,6 +62,16 @@ def test_a_folder_gives_what_mmseg_predicts_in_each_kind_of_ids(model, pictures,
             assert overlay.shape[1] == label.shape[1] and overlay.shape[0] > label.shape[0]
 
 
+def test_the_benchmark_compares_with_the_inferencer_of_mmseg(model, pictures, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['benchmark_inference.py', str(model), str(pictures), '--warmup', '0'])
+    runpy.run_path(str(ROOT / 'tools/analysis_tools/benchmark_inference.py'), run_name='__main__')
+    printed = capsys.readouterr().out
+    found = json.loads(printed[printed.index('{\n'):])
+    assert found['pixels_with_another_label'] == dict(MMSegInferencer=0, ours=0) and found['images'] == 2
+    assert set(found['shares']) == {'reading', 'resizing', 'network', 'labels', 'writing'}
+    assert found['times_as_many_as_mmseg']['ours'] > 0 and found['pixels'] == 70 * 95 + 64 * 64
+
+
 def test_globs_single_images_and_videos(model, pictures, tmp_path, monkeypatch):
     predicted(monkeypatch, model, f'{pictures}/**/*.JPG', '-o', tmp_path / 'glob', '--no-overlays')
     predicted(monkeypatch, model, pictures / 'a.png', '-o', tmp_path / 'single', '--no-overlays')
@@ -74,18 +86,18 @@ def test_globs_single_images_and_videos(model, pictures, tmp_path, monkeypatch):
 
 
 def test_tiles_cover_every_pixel_and_one_tile_is_the_whole(model, pictures):
-    network = TOOL['load_model'](model, None, 'cpu')
+    network = load_model(model, None, 'cpu')
     network.cfg.test_pipeline = []
     image = cv2.imread(str(pictures / 'a.png'))
-    labels, whole = TOOL['predict'](network, image, None, 0)
+    labels, whole = predict(network, image, None, 0)
     np.testing.assert_array_equal(labels, whole.argmax(axis=0))
-    np.testing.assert_array_equal(TOOL['predict'](network, image, 128, 32)[1], whole)
-    tiled = TOOL['predict'](network, image, 64, 32)[1]
+    np.testing.assert_array_equal(predict(network, image, 128, 32)[1], whole)
+    tiled = predict(network, image, 64, 32)[1]
     np.testing.assert_allclose(tiled.sum(axis=0), 1, atol=1e-5)
     with torch.no_grad():
-        corner = TOOL['window_logits'](network, image[:64, :64]).softmax(dim=0).numpy()
+        corner = window_logits(network, image[:64, :64]).softmax(dim=0).numpy()
     np.testing.assert_allclose(tiled[:, :6, :31], corner[:, :6, :31], atol=1e-6)
-    assert TOOL['starts'](95, 64, 32) == [0, 31] and TOOL['starts'](160, 64, 32) == [0, 32, 64, 96]
+    assert starts(95, 64, 32) == [0, 31] and starts(160, 64, 32) == [0, 32, 64, 96]
 
 
 @pytest.mark.parametrize('source, message', [
@@ -139,7 +151,7 @@ def test_a_training_is_predicted_by_its_best_checkpoint_and_evaluated_network(pi
     predicted(monkeypatch, work, pictures, '-o', tmp_path / 'out', '--probabilities', '--no-overlays')
     teacher = wrapper.teacher.network.eval()
     image = cv2.imread(str(pictures / 'a.png'))
-    yes = TOOL['window_logits'](teacher, image).sigmoid()[0].numpy()
+    yes = window_logits(teacher, image).sigmoid()[0].numpy()
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'out/labels/a.png'), cv2.IMREAD_UNCHANGED), yes > 0.3)
     found = np.load(tmp_path / 'out/probabilities/a.npz')['probabilities']
     np.testing.assert_allclose(found, [1 - yes, yes], atol=1e-3)

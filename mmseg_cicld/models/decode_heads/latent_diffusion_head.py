@@ -280,7 +280,7 @@ class LatentDiffusionHead(BaseDecodeHead):
         return self.decode(self._estimate(denoised, draws), skips), losses
 
     def estimate(self, latent_BChw: Tensor, seeds: Sequence[int] | None,
-                 labels_BHW: Tensor | None = None) -> LatentEstimate:
+                 labels_BHW: Tensor | None = None, task: int = 0) -> LatentEstimate:
         """Noises and denoises latents at one timestep a sample, with gradients for the denoiser's parameters.
 
         Args:
@@ -288,6 +288,7 @@ class LatentDiffusionHead(BaseDecodeHead):
             seeds: A seed for each sample, None to draw from torch's global stream.
             labels_BHW: int64 class ids. Without them masks are not seen (null condition), and if labels are diffused,
                 the head's own estimate takes their place.
+            task: Task of a denoiser with a switch, 0 is what is decoded.
 
         Raises:
             ValueError: If the head has no denoiser.
@@ -303,7 +304,7 @@ class LatentDiffusionHead(BaseDecodeHead):
             clean_BChw = self._from_noise(latent_BChw, draws)
         else:
             clean_BChw = latent_BChw
-        denoised = self._denoise(clean_BChw, latent_BChw, draws, tokens_BMC)
+        denoised = self._denoise(clean_BChw, latent_BChw, draws, tokens_BMC, task=task)
         noise_BChw = self.noising.noise(denoised.prediction_BChw, denoised.noisy_BChw, draws.steps_B)
         return LatentEstimate(self._estimate(denoised, draws), noise_BChw, draws.noise_BChw, draws.steps_B)
 
@@ -334,9 +335,9 @@ class LatentDiffusionHead(BaseDecodeHead):
         return self._encode_masks(masks_BHW, latent_BChw) * kept_B11
 
     def _denoise(self, clean_BChw: Tensor, image_BChw: Tensor, draws: Draws, tokens_BMC: Tensor | None,
-                 frozen: bool = False) -> _Denoised:
+                 frozen: bool = False, task: int = 0) -> _Denoised:
         noisy_BChw = self.noising.noisy(clean_BChw, draws.noise_BChw, draws.steps_B)
-        arguments = (noisy_BChw, self.noising.times(draws.steps_B), image_BChw, tokens_BMC)
+        arguments = (noisy_BChw, self.noising.times(draws.steps_B), image_BChw, tokens_BMC, task)
         if frozen:
             constants = {name: parameter.detach() for name, parameter in self.denoiser.named_parameters()}
             return _Denoised(noisy_BChw, functional_call(self.denoiser, constants, arguments))

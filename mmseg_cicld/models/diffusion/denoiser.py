@@ -58,6 +58,8 @@ class Denoiser(nn.Module):
         condition: ``'none'``; ``'concat'``: the image latent is joined to the noisy one; ``'mask_attention'``: tokens
             of a mask enter at the middle block.
 
+    ``num_class_embeds`` of the UNet is the number of its tasks: a learned switch beside the time tells them apart.
+
     Raises:
         ValueError: If the UNet or the condition does not exist, an argument does not fit, or one excludes another.
     """
@@ -74,6 +76,11 @@ class Denoiser(nn.Module):
                 raise ValueError("condition='mask_attention' needs decode_head.denoiser.type='UNet2DConditionModel', "
                                  f"got {config['type']!r}, whose middle block takes no condition")
             self.unet.mid_block = MaskAttentionMidBlock(self.unet.mid_block)
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks that the switch tells apart, 1 without a switch."""
+        return self.unet.config.num_class_embeds or 1
 
     @property
     def stride(self) -> int:
@@ -101,7 +108,7 @@ class Denoiser(nn.Module):
         return size[0] // self.stride, size[1] // self.stride
 
     def forward(self, noisy_BChw: Tensor, times_B: Tensor, image_BChw: Tensor,
-                tokens_BMC: Tensor | None = None) -> Tensor:
+                tokens_BMC: Tensor | None = None, task: int = 0) -> Tensor:
         """Returns the prediction, of the noisy latent's shape and dtype.
 
         Args:
@@ -109,11 +116,14 @@ class Denoiser(nn.Module):
             times_B: Its timesteps.
             image_BChw: Clean image latent, read with ``condition='concat'`` only.
             tokens_BMC: Condition tokens of ``condition='mask_attention'``; None is the null condition.
+            task: Which task it is to do, below :attr:`tasks`.
         """
         self.middle_size(noisy_BChw)
         seen = torch.cat([noisy_BChw, image_BChw], dim=1) if self.condition == 'concat' else noisy_BChw
         # A UNet2DModel has no argument for tokens, a UNet2DConditionModel has to be given one.
         context = {} if self._unconditional else dict(encoder_hidden_states=tokens_BMC)
+        if self.tasks > 1:
+            context['class_labels'] = torch.full_like(times_B, task, dtype=torch.long)
         return self.unet(seen, times_B, **context).sample.to(noisy_BChw.dtype)
 
 

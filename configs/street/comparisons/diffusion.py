@@ -15,6 +15,7 @@ start, spread, grouped = 'source only', 'source only, label map is diffused', 's
 fast = _base_.bfloat16
 adapt = {**fast, **_base_.rare_classes}
 daformer, plain = 'configs/street/daformer-head_street.py', "source only, DAFormer's head"
+wide = {f'{head}.channels': 160, f'{head}.decoder_params.embed_dims': 160}  # 4.4 million parameters, as A has
 rows = [
     dict(name=start, config=f'{street}bypass_street.py', options={**fast, **_base_.source_only}),
     *(dict(name=name, config=f'{street}{config}_street.py', begin_with=start, options={**adapt, **changes})
@@ -28,8 +29,8 @@ rows = [
           ('C, dropped in tests', 'reconstruction', dropped))),
     dict(name=spread, config=f'{street}spread-codes_street.py', options={**fast, **_base_.source_only}),
     dict(name='D: label map, spread codes', config=f'{street}spread-codes_street.py', begin_with=spread, options=adapt),
-    dict(name=plain, config=daformer, options={**fast, **_base_.source_only}),
-    dict(name="DAFormer's head", config=daformer, begin_with=plain, options=adapt),
+    dict(name=plain, config=daformer, options={**fast, **_base_.source_only, **wide}),
+    dict(name="DAFormer's head, equal parameters", config=daformer, begin_with=plain, options={**adapt, **wide}),
     dict(name=grouped, config=f'{street}bypass_street.py', options={**fast, **_base_.source_only, **group_norm}),
     *(dict(name=f'{name}, group norm', config=f'{street}{config}_street.py', begin_with=grouped,
            options={**adapt, **group_norm})

@@ -8,7 +8,6 @@ from mmseg_cicld.models.diffusion.diffusers_schedulers import available_schedule
 from mmseg_cicld.models.diffusion.noising import Noising
 from mmseg_cicld.models.diffusion.sampling import ReverseProcess
 
-
 BETAS = dict(beta_schedule='scaled_linear', beta_start=0.0015, beta_end=0.0205)  # of the configs: 4 % of noise at timestep 0
 
 

@@ -1,9 +1,12 @@
 """Denoisers from the folder of a diffusers pipeline: a tiny one is written, and read by the same calls as a published one."""
 import json
+from pathlib import Path
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel, UNet2DModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
+from mmengine.config import Config
+from mmseg.registry import MODELS
 from tiny_latent_head import UNET, build, features, grad, keyed_losses
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -95,3 +98,24 @@ def test_what_does_not_fit_is_named(pipeline, changes, message):
     config = dict(type='UNet2DConditionModel', pretrained=str(pipeline), subfolder='unet', **changes.pop('denoiser', {}))
     with pytest.raises(ValueError, match=message):
         build(denoiser=config, **ONE_STEP, **changes)
+
+
+def test_the_config_of_a_published_pipeline_learns_in_every_part(pipeline):
+    arguments = dict(block_out_channels=(8, 8, 16, 16), down_block_types=('DownEncoderBlock2D', ) * 4, norm_num_groups=4,
+                     up_block_types=('UpDecoderBlock2D', ) * 4, layers_per_block=1, latent_channels=4)
+    AutoencoderKL(**arguments).save_pretrained(pipeline / 'vae')
+    file = Path(__file__).parents[2] / 'configs/_base_/models/cicld_pretrained-unet_vae-f8.py'
+    model = Config.fromfile(file).model
+    model.backbone.update(autoencoder=arguments, pretrained=str(pipeline))
+    model.neck.update(in_channels=[16, 16], skip_channels=[8, 8])
+    model.decode_head.update(in_channels=[8, 8, 4], decoder_channels=[8, 8])
+    model.decode_head.denoiser.pretrained = str(pipeline)
+    network = MODELS.build(model)
+    network.init_weights()
+    vae = AutoencoderKL.from_pretrained(pipeline / 'vae')
+    assert torch.equal(network.backbone.conv_in.weight, vae.encoder.conv_in.weight)
+    head, images = network.decode_head, torch.randn(1, 3, 64, 64)
+    losses, _ = head.training_losses(network.extract_feat(images), torch.zeros(1, 64, 64, dtype=torch.long), None, (1, ))
+    losses['loss_ce'].backward()
+    assert min(grad(network.backbone), grad(network.neck), grad(head.denoiser), grad(head.decoder)) > 0
+    assert network.eval().encode_decode(images, [dict(img_shape=(64, 64))]).shape == (1, 19, 64, 64)

@@ -25,7 +25,6 @@ from .inter_coder_decoder import InterCoderDecoder
 from .latent_denoising import LatentDenoising, LatentEstimate
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, check_settings, one_of
 
-
 # Parts of the head that a network for prediction may lack.
 TRAINING_PARTS = ('mask_encoder', 'label_latent', 'denoiser')
 

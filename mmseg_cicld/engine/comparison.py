@@ -176,7 +176,7 @@ Results = Sequence[Mapping[str, float | None] | None]
 
 
 def _cells(results: Results) -> list[str]:
-    values = [result['value'] for result in results if result is not None]
+    values = [result['value'] for result in results if result is not None and result['value'] is not None]
     cells = ['-' if result is None else f'{result["value"]:.1f}' for result in results]
     spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
     mean = f'{statistics.mean(values):.1f}{spread}' if values else '-'

@@ -10,7 +10,7 @@ reference = 'bypass'
 dropped = {f'{head}.inference.steps': 0}
 group_norm = {f'{head}.norm_cfg': dict(_delete_=True, type='GN', num_groups=8)}
 # Iterations of the network without a denoiser in the time of the slowest form.
-as_long = dict.fromkeys(('param_scheduler.1.end', 'train_cfg.max_iters', 'train_cfg.val_interval'), 350)
+as_long = dict.fromkeys(('param_scheduler.1.end', 'train_cfg.max_iters', 'train_cfg.val_interval'), 470)
 start, spread, grouped = 'source only', 'source only, label map is diffused', 'source only, group norm'
 fast = _base_.bfloat16
 adapt = {**fast, **_base_.rare_classes}

@@ -65,10 +65,12 @@ def run(method: str) -> list[str]:
     objectives = copy.deepcopy(config.objectives)
     segmentor, size, threshold = (HRDA_SEGMENTOR, HRDA_SIZE, 0.1) if 'hrda' in method else (SEGMENTOR, SIZE, 0.15)
     if 'cicld' in method:
-        segmentor = _diffusing(segmentor)
+        segmentor = _diffusing(segmentor, method)
     for objective in objectives:  # published values are for crops of 512 rows or more and trained networks
         if 'block' in objective:
             objective.block = 16
+        if 'degradation' in objective and 'block' in objective.degradation:
+            objective.degradation.block = 16
         if objective.type == 'MaskedRepresentationModeling':
             objective.update(cell=16, width=16, heads=2)
         if objective.type == 'BalancedLogits':
@@ -97,8 +99,18 @@ def run(method: str) -> list[str]:
     return lines
 
 
-def _diffusing(segmentor: dict) -> dict:
+ONE_STEP = dict(timesteps='start', noise='zero', noise_loss_weight=0.0)
+# What the denoiser is to restore is not noise: the head adds none, and takes one step from the middle of the schedule.
+WITHOUT_NOISE = dict(
+    cicld_restoration=dict(training=dict(ONE_STEP, denoiser_learns_task=True)),
+    cicld_reconstruction=dict(training=dict(ONE_STEP, denoiser_learns_task=True), denoiser=dict(UNET, num_class_embeds=2)),
+    cicld_masked=dict(training=dict(ONE_STEP, decoder_input='latent', prediction_steps=0)))
+
+
+def _diffusing(segmentor: dict, method: str) -> dict:
     head = DIFFUSING['decode_head']
+    if method in WITHOUT_NOISE:
+        head = dict(head, **WITHOUT_NOISE[method], inference=dict(start=249, noise='zero'))
     if segmentor is HRDA_SEGMENTOR:
         head = dict(head, type='HRDAHead', single_scale_head=head['type'], hr_loss_weight=0.1)
     return dict(segmentor, neck=DIFFUSING['neck'], decode_head=head)

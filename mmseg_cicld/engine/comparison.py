@@ -45,21 +45,23 @@ class Comparison:
         rows: In the order of the table; a row stands behind the one that it begins with.
         seeds: Values of ``randomness.seed``.
         metric: Name of the metric in the log of the evaluation.
+        reference: Name of the row that the others are compared with, seed by seed; None for no such column.
     """
 
     rows: Sequence[Row]
     seeds: Sequence[int] = (0, 1, 2)
     metric: str = 'mIoU'
+    reference: str | None = None
 
     @classmethod
     def from_file(cls, file: str | Path, seeds: Sequence[int] | None = None) -> 'Comparison':
-        """Reads ``rows`` (a list of dicts), ``seeds``, ``metric`` and ``options`` (of all rows) of a config file.
+        """Reads ``rows`` (a list of dicts), ``seeds``, ``metric``, ``reference`` and ``options`` (of all rows) of a file.
 
         ``seeds`` replaces those of the file.
 
         Raises:
-            ComparisonError: If the file has no rows, a key is unknown, two names have one folder, or a row begins with
-                one that does not stand before it.
+            ComparisonError: If the file has no rows, a key is unknown, two names have one folder, a row begins with one
+                that does not stand before it, or the reference is no row.
         """
         content = Config.fromfile(str(file)).to_dict()
         shared = content.get('options', {})
@@ -76,7 +78,9 @@ class Comparison:
             if row.begin_with is not None and row.begin_with not in names[:index]:
                 raise ComparisonError(f'{file}: the row {row.name!r} begins with {row.begin_with!r}, which is none of '
                                       f'the rows before it: {names[:index]}')
-        chosen = {key: content[key] for key in ('seeds', 'metric') if key in content}
+        chosen = {key: content[key] for key in ('seeds', 'metric', 'reference') if key in content}
+        if chosen.get('reference') not in (None, *names):
+            raise ComparisonError(f'{file}: reference={chosen["reference"]!r} is none of the rows {names}')
         return cls(rows, **(chosen if seeds is None else {**chosen, 'seeds': seeds}))
 
     @cached_property
@@ -130,14 +134,34 @@ def _config_and_hand_over(row: Row) -> tuple[Config, dict[str, str]]:
 def table(comparison: Comparison, work_dir: Path) -> str:
     """Returns the Markdown table of what is finished: each seed, mean and standard deviation (n - 1).
 
+    With a reference, a column has the mean of the differences to it, seed by seed, and their 95 % confidence interval.
     Results of other settings than those of the comparison are not in it.
     """
     heads = ['', *(f'seed {seed}' for seed in comparison.seeds), 'mean ± deviation', 'seconds']
-    lines = ['| ' + ' | '.join(heads) + ' |', '|---' * len(heads) + '|']
-    for row in comparison.rows:
-        folders = [folder_of(work_dir, row.name, seed) for seed in comparison.seeds]
-        lines.append(_line(row, [_current_result(folder, comparison.settings[row.name]) for folder in folders]))
-    return '\n'.join(lines)
+    results = {row.name: [_current_result(folder_of(work_dir, row.name, seed), comparison.settings[row.name])
+                          for seed in comparison.seeds] for row in comparison.rows}
+    lines = [[row.name, *_cells(results[row.name])] for row in comparison.rows]
+    if comparison.reference is not None:
+        heads.append(f'minus {comparison.reference}')
+        for line in lines:
+            line.append('' if line[0] == comparison.reference else
+                        _difference(results[line[0]], results[comparison.reference]))
+    return '\n'.join(['| ' + ' | '.join(heads) + ' |', '|---' * len(heads) + '|',
+                      *('| ' + ' | '.join(line) + ' |' for line in lines)])
+
+
+def paired_interval(values: Sequence[float], references: Sequence[float]) -> tuple[float, float, float]:
+    """Returns mean, lower and upper end of the 95 % confidence interval of paired differences (Student's t).
+
+    Args:
+        values: Results, at least two.
+        references: Results of the same seeds that they are compared with.
+    """
+    from scipy.stats import t  # comes with mmsegmentation; loads on use, since few need it
+    differences = [value - reference for value, reference in zip(values, references, strict=True)]
+    count, mean = len(differences), statistics.mean(differences)
+    half = float(t.ppf(0.975, count - 1)) * statistics.stdev(differences) / count**0.5
+    return mean, mean - half, mean + half
 
 
 def _current_result(folder: Path, settings: Mapping) -> dict[str, float | None] | None:
@@ -148,11 +172,21 @@ def _current_result(folder: Path, settings: Mapping) -> dict[str, float | None] 
     return read_result(folder)
 
 
-def _line(row: Row, results: Sequence[Mapping[str, float] | None]) -> str:
-    values = [result['value'] for result in results if result is not None]
+Results = Sequence[Mapping[str, float | None] | None]
+
+
+def _cells(results: Results) -> list[str]:
+    values = [result['value'] for result in results if result is not None and result['value'] is not None]
     cells = ['-' if result is None else f'{result["value"]:.1f}' for result in results]
     spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
     mean = f'{statistics.mean(values):.1f}{spread}' if values else '-'
     times = [result['seconds'] for result in results if result is not None and result['seconds'] is not None]
-    seconds = f'{statistics.median(times):.0f}' if times else '-'
-    return '| ' + ' | '.join([row.name, *cells, mean, seconds]) + ' |'
+    return [*cells, mean, f'{statistics.median(times):.0f}' if times else '-']
+
+
+def _difference(results: Results, references: Results) -> str:
+    pairs = [(result['value'], reference['value']) for result, reference in zip(results, references, strict=True)
+             if result is not None and reference is not None]
+    if len(pairs) < 2:
+        return '-'
+    return '{:+.2f} [{:+.2f}, {:+.2f}]'.format(*paired_interval(*zip(*pairs)))

@@ -3,8 +3,8 @@ from .augmentation import Augmentation
 from .intensity_augmentation import IntensityAugmentation
 from .objectives import (BalancedLogits, ClassBalance, ClassMixSelfTraining, ComplementaryMasking,
                          DegradationConsistency, EntropyMinimisation, FoundationFeatureDistance, LatentDomainAlignment,
-                         MaskedConsistency, MaskedRepresentationModeling, Objective, OutputSpaceAdversarial,
-                         SourceSupervision, TargetSelfTraining)
+                         LatentRestoration, MaskedConsistency, MaskedRepresentationModeling, Objective,
+                         OutputSpaceAdversarial, SourceSupervision, TargetSelfTraining)
 from .photometric_augmentation import PhotometricAugmentation
 from .strong_augmentation import StrongAugmentation
 from .teacher import EMATeacher
@@ -15,6 +15,6 @@ ClassMixEMA = UDAWrapper
 
 __all__ = ['Augmentation', 'BalancedLogits', 'ClassBalance', 'ClassMixEMA', 'ClassMixSelfTraining',
            'ComplementaryMasking', 'DegradationConsistency', 'EMATeacher', 'EntropyMinimisation',
-           'FoundationFeatureDistance', 'IntensityAugmentation', 'LatentDomainAlignment', 'MaskedConsistency',
-           'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial', 'PhotometricAugmentation',
-           'SourceSupervision', 'StrongAugmentation', 'TargetSelfTraining', 'UDAWrapper']
+           'FoundationFeatureDistance', 'IntensityAugmentation', 'LatentDomainAlignment', 'LatentRestoration',
+           'MaskedConsistency', 'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial',
+           'PhotometricAugmentation', 'SourceSupervision', 'StrongAugmentation', 'TargetSelfTraining', 'UDAWrapper']

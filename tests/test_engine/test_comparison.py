@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmseg_cicld.engine import CheckpointError, write_checkpoint
-from mmseg_cicld.engine.comparison import Comparison, Row, table, training_config
+from mmseg_cicld.engine.comparison import Comparison, Row, paired_interval, table, training_config
 from mmseg_cicld.engine.comparison_folder import (ComparisonError, check_settings, final_metric, folder_of, held,
                                                   write_result, write_settings)
 
@@ -46,6 +46,7 @@ def test_options_of_a_row_stand_over_those_of_all(tmp_path):
     ("rows = [dict(name='x', config='x.py', option={})]", "'option'"),
     ("rows = [dict(name='x', config='x.py', begin_with='y'), dict(name='y', config='y.py')]",
      'none of the rows before'),
+    ("reference = 'z'\nrows = [dict(name='x', config='x.py')]", "reference='z' is none of the rows .'x'."),
 ])
 def test_files_that_are_wrong(tmp_path, text, message):
     with pytest.raises(ComparisonError, match=message):
@@ -165,3 +166,21 @@ def test_every_row_of_a_comparison_builds(file, tmp_path, monkeypatch):
         config = training_config(row, 0, tmp_path, None)
         assert MODELS.build(config.model) is not None, row.name
         assert config.train_cfg.max_iters == config.param_scheduler[-1].end, row.name
+
+
+def test_paired_interval_is_that_of_students_t():
+    """Differences 1, 2 and 6: mean 3, deviation sqrt(7), and 4.3027 is the 97.5 % quantile of t with 2 degrees of freedom."""
+    half = 4.302652729911275 * (7 / 3)**0.5
+    assert paired_interval([41, 52, 66], [40, 50, 60]) == pytest.approx((3, 3 - half, 3 + half))
+
+
+def test_the_table_has_the_paired_differences_to_the_reference(tmp_path):
+    (tmp_path / 'config.py').write_text('model = dict(a=1)')
+    rows = ', '.join(f"dict(name='{name}', config='{tmp_path}/config.py')" for name in ('plain', 'more', 'begun'))
+    comparison = read(tmp_path, f"seeds = [0, 1, 2]\nreference = 'plain'\nrows = [{rows}]")
+    for name, values in dict(plain=(40, 50, 60), more=(41, 52, 66), begun=(42, )).items():
+        for seed, value in enumerate(values):
+            finish(comparison, tmp_path, name, seed, value, 1.0)
+    head, _, plain, more, begun = table(comparison, tmp_path).splitlines()
+    assert head.endswith('| seconds | minus plain |') and plain.endswith('| 1 |  |')
+    assert more.endswith('| +3.00 [-3.57, +9.57] |') and begun.endswith('| 1 | - |')

@@ -77,7 +77,7 @@ def test_what_depends_on_the_size_is_refused_by_name(tmp_path, build, reason):
     lambda: network('fcn', test_cfg=WINDOWS), lambda: network('fpn'), lambda: network('isa'), lambda: diffusing({}),
     lambda: diffusing(dict(condition='concat', diffused='label')),
     lambda: diffusing(dict(scheduler=dict(type='DDPMScheduler'), inference=dict(steps=3))),
-    lambda: diffusing(dict(scheduler=dict(type='FlowMatchEulerDiscreteScheduler'), inference=dict(ensemble=2))),
+    lambda: diffusing(dict(scheduler=dict(type='FlowMatchEulerDiscreteScheduler'), inference=dict(steps=2))),
     lambda: diffusing(dict(MASKED, inference=dict(condition='prediction'))),
 ], ids=['hrda', 'hrda_slide', 'slide', 'fpn', 'isa', 'ddim', 'label', 'ddpm', 'flow', 'two_passes'])
 def test_a_file_for_one_size_gives_the_labels_of_torch_and_takes_no_other(tmp_path, build):

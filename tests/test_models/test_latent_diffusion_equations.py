@@ -124,10 +124,3 @@ def test_label_latent_has_unit_codes_and_forgets_ignored_pixels():
     torch.testing.assert_close(latent[0, :, 0, 0], code)
     torch.testing.assert_close(latent[0, :, 0, 1].square().mean(), torch.tensor(1.0))
     assert latent[0, :, 1, 2].abs().sum() == 0 and latent[0, :, 0, 2].abs().sum() > 0
-
-
-def test_ensemble_averages_probabilities():
-    pair, (skip_0, skip_1, latent) = build(inference=dict(ensemble=2, seed=5)), features()
-    singles = [build(inference=dict(seed=seed))([skip_0, skip_1, latent]).softmax(1) for seed in (5, 6)]
-    assert not torch.allclose(*singles)
-    torch.testing.assert_close(pair([skip_0, skip_1, latent]).exp(), sum(singles) / 2)

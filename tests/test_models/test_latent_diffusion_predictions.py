@@ -118,7 +118,8 @@ def test_windows_that_overlap_are_averaged_as_each_is_alone():
 def test_two_passes_condition_on_the_first_prediction():
     head = build(**MODES['two_passes']).eval()
     skip_0, skip_1, latent = features()
-    first = head._logits(latent, [skip_0, skip_1], None).argmax(1)
+    *_, first = head.trajectory(latent)
+    first = head.decode(first, [skip_0, skip_1]).argmax(1)
     tokens = head.mask_encoder(first, (2, 2))
     *_, denoised = head.trajectory(latent, tokens)
     assert torch.equal(head([skip_0, skip_1, latent]), head.decode(denoised, [skip_0, skip_1]))

@@ -117,13 +117,6 @@ def test_condition_dropout_hides_the_mask(share, equal):
     assert torch.equal(masked.clean_BChw, null.clean_BChw) == equal
 
 
-@pytest.mark.parametrize('mode', ['mask_of_own', 'own_label'])
-def test_own_predictions_take_the_place_of_labels(mode):
-    head, inputs = build(**MODES[mode]), features()
-    first, second = (head.training_logits(inputs, torch.full((2, SIZE, SIZE), value), (1, 2))[0] for value in (0, 4))
-    assert torch.equal(first, second)
-
-
 def test_pixel_weights_reach_the_segmentation_loss():
     head, weights = build(), torch.rand(2, SIZE, SIZE)
     losses, logits = head.training_losses(features(), labels(), weights, (11, 12))

@@ -28,13 +28,13 @@ MODES = dict(
     image_concat=dict(condition='concat'),
     bypassed=dict(inference=dict(steps=0)),
     three_steps=dict(inference=dict(steps=3, start=299)),
-    ensemble=dict(inference=dict(ensemble=2)),
     zero_noise=dict(inference=dict(noise='zero')),
     label=dict(diffused='label', condition='concat'),
-    own_label=dict(diffused='label', condition='concat', training=dict(masks='predictions')),
+    spread_label=dict(diffused='label', condition='concat', training=dict(class_codes='spread', correction=0.1),
+                      scheduler=dict(type='DDIMScheduler', prediction_type='v_prediction')),
+    switch=dict(denoiser=dict(UNET, num_class_embeds=2)),
     mask=dict(MASKED, mask_encoder=EMBEDDED),
     colour_mask=dict(MASKED, mask_encoder=COLOURED),
-    mask_of_own=dict(MASKED, mask_encoder=EMBEDDED, training=dict(masks='predictions')),
     two_passes=dict(MASKED, mask_encoder=EMBEDDED, inference=dict(condition='prediction')),
     no_denoiser=dict(denoiser=None))
 

@@ -4,49 +4,26 @@ Shape suffixes: B images, C channels, h and w size of the latent, H and W size o
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from ...random_streams import KeyedStreams
 from ...settings import build_settings
+from ..diffusion.class_codes import LabelLatent
 from ..diffusion.denoiser import Denoiser, check_condition
-from ..diffusion.diffusers_schedulers import build_scheduler
-from ..diffusion.mask_encoder import LabelLatent
-from ..diffusion.noising import Draws, Noising
-from ..diffusion.sampling import ReverseProcess
+from ..diffusion.latent_schedule import LatentSchedule
+from ..diffusion.noising import Noising
 from ..export_tracing import constant_draws
 from ..head_losses import AdjustLogits, pixel_losses
 from ..precision import full_precision
 from .inter_coder_decoder import InterCoderDecoder
+from .latent_denoising import LatentDenoising, LatentEstimate
 from .latent_diffusion_settings import InferenceSettings, TrainingSettings, check_settings, one_of
-
-if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
-    from diffusers import SchedulerMixin
-
-
-class LatentEstimate(NamedTuple):
-    """Estimates of the clean latent and of the noise, the noise that it was, and the timesteps [B]."""
-
-    clean_BChw: Tensor
-    noise_BChw: Tensor
-    true_noise_BChw: Tensor
-    timesteps_B: Tensor
-
-
-class _Denoised(NamedTuple):
-    noisy_BChw: Tensor
-    prediction_BChw: Tensor
-
 
 # Parts of the head that a network for prediction may lack.
 TRAINING_PARTS = ('mask_encoder', 'label_latent', 'denoiser')
@@ -105,31 +82,28 @@ class LatentDiffusionHead(BaseDecodeHead):
 
     def _add_diffusion(self, denoiser: dict, scheduler: dict | None, condition: str, mask_encoder: dict | None) -> None:
         self.denoiser = Denoiser(denoiser, self.latent_channels, self.latent_channels, condition)
-        self.scheduler = build_scheduler(scheduler or {})
-        self.noising = Noising(self.scheduler)
         check_settings(self.diffused, condition, mask_encoder, self.inference, self.training_settings)
-        self._schedule_predictions()
+        self.schedule = LatentSchedule(scheduler or {}, self.inference.start,
+                                       (self.inference.steps, self.training_settings.prediction_steps))
+        if self.diffused == 'label' and self.schedule.start < self.schedule.last:
+            raise ValueError(f"decode_head.inference.start is {self.inference.start}, but with diffused='label' predictions "
+                             f'start from noise alone, and only the last timestep, {self.schedule.last}, is that: set '
+                             'decode_head.inference.start=None')
+        if self.training_settings.correction and self.noising.prediction_type == 'epsilon':
+            raise ValueError('decode_head.training.correction moves the clean latent, which no noise depends on: set '
+                             "decode_head.scheduler.prediction_type='v_prediction' or 'sample'")
         if self.diffused == 'label' and self.for_training:
-            self.label_latent = LabelLatent(self.num_classes, self.latent_channels, self.ignore_index)
+            self.label_latent = LabelLatent(self.num_classes, self.latent_channels, self.ignore_index,
+                                            self.training_settings.class_codes)
         if mask_encoder is not None and (self.for_training or self.inference.condition == 'prediction'):
             self.mask_encoder = MODELS.build(dict(
                 mask_encoder, num_classes=self.num_classes, ignore_index=self.ignore_index,
                 channels=self.denoiser.middle_channels))
 
-    def _schedule_predictions(self) -> None:
-        last, start = len(self.noising) - 1, self.inference.start
-        self.start = last if start is None else start
-        if not 0 <= self.start <= last:
-            raise ValueError(f'decode_head.inference.start is {start}, allowed are None and 0 to {last}, the timesteps '
-                             'of decode_head.scheduler')
-        if self.diffused == 'label' and self.start < last:
-            raise ValueError(f"decode_head.inference.start is {start}, but with diffused='label' predictions start "
-                             f'from noise alone, and only the last timestep, {last}, is that: set '
-                             'decode_head.inference.start=None')
-        self._reverse_processes: dict[tuple[int, int], ReverseProcess] = {}
-        for steps in (self.inference.steps, self.training_settings.prediction_steps):
-            if steps:
-                self._reverse_process(steps)
+    @property
+    def noising(self) -> Noising:
+        """The forward process of the scheduler."""
+        return self.schedule.noising
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Predicts, in training mode too (a teacher stays in it).
@@ -145,8 +119,9 @@ class LatentDiffusionHead(BaseDecodeHead):
             return self.decode(latent_BChw, skips)
         tokens_BMC = None
         if self.inference.condition == 'prediction':
-            tokens_BMC = self._encode_masks(self._logits(latent_BChw, skips, None).argmax(dim=1), latent_BChw)
-        return self._logits(latent_BChw, skips, tokens_BMC)
+            first_BHW = self.decode(self._denoised(latent_BChw, None), skips).argmax(dim=1)
+            tokens_BMC = self.mask_encoder(first_BHW, self.denoiser.middle_size(latent_BChw))
+        return self.decode(self._denoised(latent_BChw, tokens_BMC), skips)
 
     @property
     def steps(self) -> int:
@@ -185,30 +160,22 @@ class LatentDiffusionHead(BaseDecodeHead):
         """Returns what is worth a compiler; around it there are draws, and a scheduler that branches on its state."""
         return [self.decoder] if self.denoiser is None else [self.decoder, self.denoiser.unet]
 
-    def trajectory(self, latent_BChw: Tensor, tokens_BMC: Tensor | None = None,
-                   seed: int | None = None) -> Iterator[Tensor]:
+    def trajectory(self, latent_BChw: Tensor, tokens_BMC: Tensor | None = None) -> Iterator[Tensor]:
         """Yields the latent after each inference step.
 
         Args:
             latent_BChw: Latent of the image.
             tokens_BMC: Condition tokens, None for the null condition.
-            seed: Seed of the noise, ``inference.seed`` if None.
         """
-        seed = self.inference.seed if seed is None else seed
-        noise_BChw = torch.zeros_like(latent_BChw)
-        if self.inference.noise == 'keyed':
-            generator = torch.Generator().manual_seed(seed)
-            noise_BChw += torch.randn(tuple(latent_BChw.shape[1:]), generator=generator).to(latent_BChw.device)
         begin_BChw = latent_BChw if self.diffused == 'image' else torch.zeros_like(latent_BChw)
-        yield from self._reverse_process(self.steps).latents(
+        yield from self.schedule.trajectory(
             lambda noisy_BChw, times_B: self.denoiser(noisy_BChw, times_B, latent_BChw, tokens_BMC),
-            begin_BChw, noise_BChw, KeyedStreams(seed).integer('reverse_steps'))
+            begin_BChw, self.steps, self.inference.noise, self.inference.seed)
 
-    def _reverse_process(self, steps: int) -> ReverseProcess:
-        # Cutting a schedule takes as long as a small denoiser.
-        if (steps, self.start) not in self._reverse_processes:
-            self._reverse_processes[steps, self.start] = _build_process(self.scheduler, steps, self.start)
-        return self._reverse_processes[steps, self.start]
+    def _denoised(self, latent_BChw: Tensor, tokens_BMC: Tensor | None) -> Tensor:
+        with constant_draws():
+            *_, denoised_BChw = self.trajectory(latent_BChw, tokens_BMC)
+        return denoised_BChw
 
     @property
     def denoising_head(self) -> LatentDiffusionHead:
@@ -263,24 +230,21 @@ class LatentDiffusionHead(BaseDecodeHead):
         skips, latent_BChw = self.split(inputs)
         if self.denoiser is None:
             return self.decode(latent_BChw, skips), {}
-        settings, draws = self.training_settings, self._draw(latent_BChw, seeds)
-        masks_BHW = labels_BHW
-        if settings.masks == 'predictions' and self._uses_masks:
-            masks_BHW = self._own_masks(latent_BChw, skips, draws)
-        clean_BChw, tokens_BMC = self._clean(latent_BChw, masks_BHW), self._tokens(masks_BHW, latent_BChw, draws)
-        losses = {}
+        settings, diffusion = self.training_settings, self._diffusion
+        draws = diffusion.draw(latent_BChw, seeds)
+        clean_BChw = diffusion.clean(latent_BChw, labels_BHW)
+        tokens_BMC, losses = diffusion.tokens(labels_BHW, latent_BChw, draws), {}
         if settings.noise_loss_weight:
-            denoised = self._denoise(clean_BChw.detach(), latent_BChw.detach(), draws, tokens_BMC)
-            target_BChw = self.noising.target(clean_BChw.detach(), draws.noise_BChw, draws.steps_B)
-            losses['loss_noise'] = settings.noise_loss_weight * F.mse_loss(denoised.prediction_BChw, target_BChw)
+            losses['loss_noise'] = diffusion.noise_loss(clean_BChw, latent_BChw, draws, tokens_BMC, labels_BHW)
         if settings.decoder_input == 'latent':
             return self.decode(latent_BChw, skips), losses
         # The noise loss reaches the denoiser and not the latent, the segmentation loss the other way round: two passes.
-        denoised = self._denoise(clean_BChw, latent_BChw, draws, tokens_BMC, frozen=not settings.denoiser_learns_task)
-        return self.decode(self._estimate(denoised, draws), skips), losses
+        frozen = not settings.denoiser_learns_task
+        denoised = diffusion.denoise(clean_BChw, latent_BChw, draws, tokens_BMC, frozen)
+        return self.decode(diffusion.estimate(denoised, draws), skips), losses
 
     def estimate(self, latent_BChw: Tensor, seeds: Sequence[int] | None,
-                 labels_BHW: Tensor | None = None) -> LatentEstimate:
+                 labels_BHW: Tensor | None = None, task: int = 0) -> LatentEstimate:
         """Noises and denoises latents at one timestep a sample, with gradients for the denoiser's parameters.
 
         Args:
@@ -288,6 +252,7 @@ class LatentDiffusionHead(BaseDecodeHead):
             seeds: A seed for each sample, None to draw from torch's global stream.
             labels_BHW: int64 class ids. Without them masks are not seen (null condition), and if labels are diffused,
                 the head's own estimate takes their place.
+            task: Task of a denoiser with a switch, 0 is what is decoded.
 
         Raises:
             ValueError: If the head has no denoiser.
@@ -296,87 +261,18 @@ class LatentDiffusionHead(BaseDecodeHead):
             raise ValueError('this LatentDiffusionHead has no denoiser: set decode_head.denoiser and '
                              'decode_head.scheduler')
         latent_BChw = full_precision(latent_BChw)
-        draws, tokens_BMC = self._draw(latent_BChw, seeds), None
+        diffusion = self._diffusion
+        draws, tokens_BMC = diffusion.draw(latent_BChw, seeds), None
         if labels_BHW is not None:
-            clean_BChw, tokens_BMC = self._clean(latent_BChw, labels_BHW), self._tokens(labels_BHW, latent_BChw, draws)
+            clean_BChw = diffusion.clean(latent_BChw, labels_BHW)
+            tokens_BMC = diffusion.tokens(labels_BHW, latent_BChw, draws)
         elif self.diffused == 'label':
-            clean_BChw = self._from_noise(latent_BChw, draws)
+            clean_BChw = diffusion.from_noise(latent_BChw, draws)
         else:
             clean_BChw = latent_BChw
-        denoised = self._denoise(clean_BChw, latent_BChw, draws, tokens_BMC)
-        noise_BChw = self.noising.noise(denoised.prediction_BChw, denoised.noisy_BChw, draws.steps_B)
-        return LatentEstimate(self._estimate(denoised, draws), noise_BChw, draws.noise_BChw, draws.steps_B)
+        return diffusion.estimates(clean_BChw, latent_BChw, draws, tokens_BMC, task)
 
     @property
-    def _uses_masks(self) -> bool:
-        return self.diffused == 'label' or self.denoiser.condition == 'mask_attention'
-
-    def _draw(self, latent_BChw: Tensor, seeds: Sequence[int] | None) -> Draws:
-        draws = self.noising.draw(seeds, latent_BChw.shape, self.start)
-        if self.training_settings.timesteps == 'start':
-            draws = draws._replace(steps_B=torch.full_like(draws.steps_B, self.start))
-        if self.training_settings.noise == 'zero':
-            draws = draws._replace(noise_BChw=torch.zeros_like(draws.noise_BChw))
-        return draws._replace(noise_BChw=draws.noise_BChw.to(latent_BChw.dtype))
-
-    def _clean(self, latent_BChw: Tensor, masks_BHW: Tensor) -> Tensor:
-        if self.diffused == 'image':
-            return latent_BChw
-        return self.label_latent(masks_BHW, tuple(latent_BChw.shape[2:])).to(latent_BChw.dtype)
-
-    def _encode_masks(self, masks_BHW: Tensor, latent_BChw: Tensor) -> Tensor:
-        return self.mask_encoder(masks_BHW, self.denoiser.middle_size(latent_BChw))
-
-    def _tokens(self, masks_BHW: Tensor, latent_BChw: Tensor, draws: Draws) -> Tensor | None:
-        if self.denoiser.condition != 'mask_attention':
-            return None
-        kept_B11 = (draws.coins_B >= self.training_settings.condition_dropout)[:, None, None]
-        return self._encode_masks(masks_BHW, latent_BChw) * kept_B11
-
-    def _denoise(self, clean_BChw: Tensor, image_BChw: Tensor, draws: Draws, tokens_BMC: Tensor | None,
-                 frozen: bool = False) -> _Denoised:
-        noisy_BChw = self.noising.noisy(clean_BChw, draws.noise_BChw, draws.steps_B)
-        arguments = (noisy_BChw, self.noising.times(draws.steps_B), image_BChw, tokens_BMC)
-        if frozen:
-            constants = {name: parameter.detach() for name, parameter in self.denoiser.named_parameters()}
-            return _Denoised(noisy_BChw, functional_call(self.denoiser, constants, arguments))
-        return _Denoised(noisy_BChw, self.denoiser(*arguments))
-
-    def _estimate(self, denoised: _Denoised, draws: Draws) -> Tensor:
-        return self.noising.clean(denoised.prediction_BChw, denoised.noisy_BChw, draws.steps_B)
-
-    @torch.no_grad()
-    def _from_noise(self, latent_BChw: Tensor, draws: Draws) -> Tensor:
-        """Returns the latent of the label map as the denoiser sees it in noise alone, in one step."""
-        draws = draws._replace(steps_B=torch.full_like(draws.steps_B, self.start))
-        return self._estimate(self._denoise(torch.zeros_like(latent_BChw), latent_BChw, draws, None), draws)
-
-    @torch.no_grad()
-    def _own_masks(self, latent_BChw: Tensor, skips: Sequence[Tensor], draws: Draws) -> Tensor:
-        """Returns the label map that the head itself predicts in one step, at the resolution of its logits."""
-        if self.diffused == 'label':
-            estimate_BChw = self._from_noise(latent_BChw, draws)
-        else:
-            estimate_BChw = self._estimate(self._denoise(latent_BChw, latent_BChw, draws, None), draws)
-        return self.decode(estimate_BChw, skips).argmax(dim=1)
-
-    def _logits(self, latent_BChw: Tensor, skips: Sequence[Tensor], tokens_BMC: Tensor | None) -> Tensor:
-        members = []
-        for index in range(self.inference.ensemble):
-            with constant_draws():
-                *_, denoised_BChw = self.trajectory(latent_BChw, tokens_BMC, self.inference.seed + index)
-            members.append(self.decode(denoised_BChw, skips))
-        if len(members) == 1:
-            return members[0]
-        return torch.stack(members).log_softmax(dim=2).logsumexp(dim=0) - math.log(len(members))
-
-
-def _build_process(scheduler: SchedulerMixin, steps: int, start: int) -> ReverseProcess:
-    problem = (f'a prediction in {steps} steps (decode_head.inference.steps or, of a teacher, '
-               f'decode_head.training.prediction_steps) does not fit decode_head.inference.start={start}')
-    if steps > start + 1:
-        raise ValueError(f'{problem}, which leaves {start + 1} timesteps: lower the steps or raise the start')
-    try:
-        return ReverseProcess(scheduler, steps, start)
-    except (AssertionError, IndexError, ValueError) as error:
-        raise ValueError(f'{problem} and the {type(scheduler).__name__} of decode_head.scheduler: {error}') from error
+    def _diffusion(self) -> LatentDenoising:
+        label_latent = self.label_latent if self.diffused == 'label' else None
+        return LatentDenoising(self.denoiser, self.schedule, self.training_settings, label_latent, self.mask_encoder)

@@ -7,6 +7,8 @@ import inspect
 import torch
 from torch import Tensor, nn
 
+from .pretrained_unet import empty_prompt, load_unet
+
 UNETS = ('UNet2DModel', 'UNet2DConditionModel')
 CONDITIONS = ('none', 'concat', 'mask_attention')
 
@@ -52,11 +54,15 @@ class Denoiser(nn.Module):
     """Predicts noise (or what the scheduler's prediction type says) from a noisy latent and its timestep.
 
     Args:
-        config: ``type``, one of :data:`UNETS`, and the arguments of that diffusers class except for its channels.
+        config: ``type``, one of :data:`UNETS`, and the arguments of that diffusers class except for its channels; or
+            ``pretrained`` and ``subfolder`` in place of these, see :func:`load_unet`. Such a UNet's cross attention is
+            given the embedding of the empty text, which is kept with the weights.
         latent_channels: Channels of the noisy latent and of the prediction.
         image_channels: Channels of the image latent that stands beside the noisy one with ``condition='concat'``.
         condition: ``'none'``; ``'concat'``: the image latent is joined to the noisy one; ``'mask_attention'``: tokens
             of a mask enter at the middle block.
+
+    ``num_class_embeds`` of the UNet is the number of its tasks: a learned switch beside the time tells them apart.
 
     Raises:
         ValueError: If the UNet or the condition does not exist, an argument does not fit, or one excludes another.
@@ -69,11 +75,21 @@ class Denoiser(nn.Module):
         channels = latent_channels + (image_channels if condition == 'concat' else 0)
         self.unet = _build_unet(config, channels, latent_channels)
         self._unconditional = config['type'] == 'UNet2DModel'
+        attends = config.get('pretrained') is not None and not self._unconditional and bool(_crossed(self.unet))
+        self.register_buffer('prompt_1MC', empty_prompt(config) if attends else None)
         if condition == 'mask_attention':
             if config['type'] != 'UNet2DConditionModel':
                 raise ValueError("condition='mask_attention' needs decode_head.denoiser.type='UNet2DConditionModel', "
                                  f"got {config['type']!r}, whose middle block takes no condition")
+            if attends:
+                raise ValueError("condition='mask_attention' takes the place of the text that the UNet of decode_head."
+                                 "denoiser.pretrained attends to: set decode_head.condition='none' or 'concat'")
             self.unet.mid_block = MaskAttentionMidBlock(self.unet.mid_block)
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks that the switch tells apart, 1 without a switch."""
+        return self.unet.config.num_class_embeds or 1
 
     @property
     def stride(self) -> int:
@@ -101,7 +117,7 @@ class Denoiser(nn.Module):
         return size[0] // self.stride, size[1] // self.stride
 
     def forward(self, noisy_BChw: Tensor, times_B: Tensor, image_BChw: Tensor,
-                tokens_BMC: Tensor | None = None) -> Tensor:
+                tokens_BMC: Tensor | None = None, task: int = 0) -> Tensor:
         """Returns the prediction, of the noisy latent's shape and dtype.
 
         Args:
@@ -109,11 +125,16 @@ class Denoiser(nn.Module):
             times_B: Its timesteps.
             image_BChw: Clean image latent, read with ``condition='concat'`` only.
             tokens_BMC: Condition tokens of ``condition='mask_attention'``; None is the null condition.
+            task: Which task it is to do, below :attr:`tasks`.
         """
         self.middle_size(noisy_BChw)
         seen = torch.cat([noisy_BChw, image_BChw], dim=1) if self.condition == 'concat' else noisy_BChw
         # A UNet2DModel has no argument for tokens, a UNet2DConditionModel has to be given one.
+        if self.prompt_1MC is not None:
+            tokens_BMC = self.prompt_1MC.expand(len(seen), -1, -1).to(seen.dtype)
         context = {} if self._unconditional else dict(encoder_hidden_states=tokens_BMC)
+        if self.tasks > 1:
+            context['class_labels'] = torch.full_like(times_B, task, dtype=torch.long)
         return self.unet(seen, times_B, **context).sample.to(noisy_BChw.dtype)
 
 
@@ -122,6 +143,8 @@ def _build_unet(config: dict, in_channels: int, out_channels: int) -> nn.Module:
     name = arguments.pop('type', None)
     if name not in UNETS:
         raise ValueError(f'decode_head.denoiser.type is {name!r}, allowed are {UNETS}')
+    if arguments.get('pretrained') is not None:
+        return load_unet(config, in_channels, out_channels)
     import diffusers  # loads on use, see models/__init__.py
     kind = getattr(diffusers, name)
     allowed = set(inspect.signature(kind.__init__).parameters) - {'self', 'in_channels', 'out_channels', 'sample_size'}
@@ -133,10 +156,14 @@ def _build_unet(config: dict, in_channels: int, out_channels: int) -> nn.Module:
         unet = kind(in_channels=in_channels, out_channels=out_channels, **arguments)
     except ValueError as error:
         raise ValueError(f'decode_head.denoiser: {name} refuses {arguments}: {error}') from error
-    crossed = [type(block).__name__ for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
-               if getattr(block, 'has_cross_attention', False)]
+    crossed = _crossed(unet)
     if crossed:
         raise ValueError(f'decode_head.denoiser has the cross attention blocks {crossed}, which have nothing to '
                          "attend to: set down_block_types=('DownBlock2D', ...), up_block_types=('UpBlock2D', ...) and "
                          "mid_block_type='UNetMidBlock2D'")
     return unet
+
+
+def _crossed(unet: nn.Module) -> list[str]:
+    return [type(block).__name__ for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
+            if getattr(block, 'has_cross_attention', False)]

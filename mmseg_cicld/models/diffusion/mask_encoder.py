@@ -1,4 +1,4 @@
-"""The mask encoder f_mask of CICLD (Yu et al., 2024, section 3.3), and label maps as latents.
+"""The mask encoder f_mask of CICLD (Yu et al., 2024, section 3.3).
 
 Shape suffixes: B samples, K classes, C channels, H and W size of a label map, h and w size of a grid of places,
 M tokens, one for each place of a grid.
@@ -110,26 +110,3 @@ class ColourMaskEncoder(BaseModule):
             shares_BKhw = class_shares(labels_BHW, self.num_classes, size, self.ignore_index)
         counts_BM = shares_BKhw.sum(dim=1).flatten(1) > 0
         return self.projection(features_BChw.flatten(2).transpose(1, 2)) * counts_BM[..., None]
-
-
-class LabelLatent(nn.Module):
-    """A label map as a latent that can be diffused: a learned code a class, averaged over each place.
-
-    Codes have a mean square of one, as diffusion expects of a latent: codes of any length could drown the noise.
-
-    Args:
-        num_classes: Number of classes.
-        channels: Channels of the latent.
-        ignore_index: Label of pixels that do not count; a place of only such pixels is zero.
-    """
-
-    def __init__(self, num_classes: int, channels: int, ignore_index: int) -> None:
-        super().__init__()
-        self.num_classes, self.ignore_index = num_classes, ignore_index
-        self.codes = nn.Parameter(torch.randn(num_classes, channels))
-
-    def forward(self, labels_BHW: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps a label map to a latent [B, channels, h, w]."""
-        codes_KC = F.normalize(self.codes, dim=1) * self.codes.shape[1]**0.5
-        shares_BKhw = class_shares(labels_BHW, self.num_classes, size, self.ignore_index)
-        return torch.einsum('bkhw,kc->bchw', shares_BKhw.to(codes_KC.dtype), codes_KC)

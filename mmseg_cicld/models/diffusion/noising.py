@@ -60,12 +60,12 @@ class Noising(nn.Module):
 
     def noisy(self, clean_BChw: Tensor, noise_BChw: Tensor, steps_B: Tensor) -> Tensor:
         """Returns the latent at timesteps ``steps_B`` in [0, T)."""
-        signal, noise = self._levels(steps_B, clean_BChw)
+        signal, noise = self.levels(steps_B, clean_BChw)
         return signal * clean_BChw + noise * noise_BChw
 
     def clean(self, prediction_BChw: Tensor, noisy_BChw: Tensor, steps_B: Tensor) -> Tensor:
         """Returns the estimate of the clean latent that a prediction stands for."""
-        signal, noise = self._levels(steps_B, noisy_BChw)
+        signal, noise = self.levels(steps_B, noisy_BChw)
         if self.prediction_type == 'epsilon':
             return (noisy_BChw - noise * prediction_BChw) / signal
         if self.prediction_type == 'sample':
@@ -75,7 +75,7 @@ class Noising(nn.Module):
 
     def noise(self, prediction_BChw: Tensor, noisy_BChw: Tensor, steps_B: Tensor) -> Tensor:
         """Returns the estimate of the noise that a prediction stands for."""
-        signal, noise = self._levels(steps_B, noisy_BChw)
+        signal, noise = self.levels(steps_B, noisy_BChw)
         if self.prediction_type == 'epsilon':
             return prediction_BChw
         if self.prediction_type == 'sample':
@@ -85,7 +85,7 @@ class Noising(nn.Module):
 
     def target(self, clean_BChw: Tensor, noise_BChw: Tensor, steps_B: Tensor) -> Tensor:
         """Returns what the denoiser should predict: the noise in Eq. 6, else what the prediction type says."""
-        signal, noise = self._levels(steps_B, clean_BChw)
+        signal, noise = self.levels(steps_B, clean_BChw)
         if self.prediction_type == 'epsilon':
             return noise_BChw
         if self.prediction_type == 'sample':
@@ -134,7 +134,8 @@ class Noising(nn.Module):
         like = self.signal_T
         return Draws(torch.stack(steps).to(like.device), torch.stack(noise).to(like), torch.stack(coins).to(like))
 
-    def _levels(self, steps_B: Tensor, like_BChw: Tensor) -> tuple[Tensor, Tensor]:
+    def levels(self, steps_B: Tensor, like_BChw: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the shares of latent and noise at timesteps, [B, 1, 1, 1] each, of the dtype of ``like_BChw``."""
         return tuple(table_T[steps_B][:, None, None, None].to(like_BChw.dtype)
                      for table_T in (self.signal_T, self.noise_T))
 

@@ -13,16 +13,22 @@ import torch
 from torch import Tensor
 
 from ..export_tracing import unrecorded
+from .noising import Noising
 
 if TYPE_CHECKING:  # diffusers loads when a model with diffusion is built, see models/__init__.py
     from diffusers import SchedulerMixin
 
+# Share of the noise that may be left after the last step; DEIS, PNDM, SA-Solver and TCD of diffusers leave more.
+CLEAN = 1e-3
 # Maps the latent that the denoiser sees and its timesteps [B] to what the denoiser predicts.
 Predict = Callable[[Tensor, Tensor], Tensor]
 
 
 class ReverseProcess:
     """Denoises a latent in a given number of steps.
+
+    The last step gives the estimate of the clean latent, of schedulers too that would leave noise after it. A single step
+    is that estimate and nothing else, so it needs no scheduler.
 
     Args:
         scheduler: A diffusers scheduler. It is copied, since its steps change it.
@@ -39,6 +45,9 @@ class ReverseProcess:
         self._takes_generator = 'generator' in inspect.signature(scheduler.step).parameters
         # A schedule that the scheduler refuses fails here, not in the first prediction.
         self.times = self._ready_scheduler().timesteps
+        self._noising = Noising(scheduler).at_times(self.times)
+        self._leaves_noise = False
+        self._leaves_noise = steps > 1 and self._noise_left() > CLEAN
 
     def latents(self, predict: Predict, begin_BChw: Tensor, noise_BChw: Tensor,
                 seed: int | Sequence[int]) -> Iterator[Tensor]:
@@ -52,21 +61,54 @@ class ReverseProcess:
                 A sample's result does not depend on its batch. It must not be the seed of ``noise_BChw``: the first
                 step would add that noise once more.
         """
+        if self.steps == 1:
+            noisy_BChw = self._noising.to(begin_BChw.device).noisy(begin_BChw, noise_BChw, self._place(0, begin_BChw))
+            yield self._estimate(predict, noisy_BChw, 0)
+            return
         scheduler = unrecorded(self._ready_scheduler)
-        latent_BChw = _noised(scheduler, begin_BChw, noise_BChw)
-        batch, options = len(begin_BChw), {}
-        if self._takes_generator:
-            seeds = [seed] * batch if isinstance(seed, int) else seed
-            options['generator'] = [torch.Generator().manual_seed(own) for own in seeds]
-        for time in scheduler.timesteps:
+        latent_BChw, options = _noised(scheduler, begin_BChw, noise_BChw), self._generators(seed, len(begin_BChw))
+        for number, time in enumerate(scheduler.timesteps):
             seen_BChw = latent_BChw
             if hasattr(scheduler, 'scale_model_input'):
                 seen_BChw = scheduler.scale_model_input(latent_BChw, time)
-            times_B = time.expand(batch).to(begin_BChw.device, non_blocking=True)
-            prediction_BChw = predict(seen_BChw, times_B).to(latent_BChw.dtype)
+            if self._leaves_noise and number == len(scheduler.timesteps) - 1:
+                yield self._estimate(predict, seen_BChw, number)
+                return
+            prediction_BChw = predict(seen_BChw, self._told(number, begin_BChw)).to(latent_BChw.dtype)
             latent_BChw = scheduler.step(prediction_BChw, time, latent_BChw, **options).prev_sample
             latent_BChw = latent_BChw.to(begin_BChw.dtype)
             yield latent_BChw
+
+    def _estimate(self, predict: Predict, noisy_BChw: Tensor, number: int) -> Tensor:
+        """Returns the clean latent as the denoiser sees it in the noisy one of an evaluation."""
+        prediction_BChw = predict(noisy_BChw, self._told(number, noisy_BChw)).to(noisy_BChw.dtype)
+        return self._noising.to(noisy_BChw.device).clean(prediction_BChw, noisy_BChw, self._place(number, noisy_BChw))
+
+    def _told(self, number: int, like_BChw: Tensor) -> Tensor:
+        return self.times[number].expand(len(like_BChw)).to(like_BChw.device, non_blocking=True)
+
+    @staticmethod
+    def _place(number: int, like_BChw: Tensor) -> Tensor:
+        return torch.full((len(like_BChw), ), number, device=like_BChw.device)
+
+    def _generators(self, seed: int | Sequence[int], batch: int) -> dict[str, list[torch.Generator]]:
+        if not self._takes_generator:
+            return {}
+        seeds = [seed] * batch if isinstance(seed, int) else seed
+        return dict(generator=[torch.Generator().manual_seed(own) for own in seeds])
+
+    def _noise_left(self) -> float:
+        """Returns how much of the noise is left after all steps of a denoiser that knows it."""
+        clean_BChw, noise_BChw = torch.zeros(1, 1, 1, 8), torch.ones(1, 1, 1, 8)
+        told = iter(range(len(self.times)))
+
+        def true(noisy_BChw: Tensor, times_B: Tensor) -> Tensor:
+            place_B = self._place(next(told), noisy_BChw)
+            _, noise = self._noising.levels(place_B, noisy_BChw)
+            return self._noising.target(clean_BChw, noisy_BChw / noise, place_B)
+
+        *_, left_BChw = self.latents(true, clean_BChw, noise_BChw, seed=0)
+        return float(left_BChw.abs().max())
 
     def _ready_scheduler(self) -> SchedulerMixin:
         # Timesteps stay on the CPU: schedulers branch on them, and reading them from a GPU would wait for it.

@@ -6,6 +6,7 @@ from .degradation import DegradationConsistency
 from .entropy_minimisation import EntropyMinimisation
 from .foundation_distance import FoundationFeatureDistance
 from .latent_alignment import LatentDomainAlignment
+from .latent_restoration import LatentRestoration
 from .masked_consistency import MaskedConsistency
 from .masked_representation import MaskedRepresentationModeling
 from .objective import Objective
@@ -15,6 +16,6 @@ from .source import SourceSupervision
 from .target_self_training import TargetSelfTraining
 
 __all__ = ['BalancedLogits', 'ClassBalance', 'ClassMixSelfTraining', 'ComplementaryMasking', 'DegradationConsistency',
-           'EntropyMinimisation', 'FoundationFeatureDistance', 'LatentDomainAlignment', 'MaskedConsistency',
-           'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial', 'SourceSupervision',
-           'TargetSelfTraining']
+           'EntropyMinimisation', 'FoundationFeatureDistance', 'LatentDomainAlignment', 'LatentRestoration',
+           'MaskedConsistency', 'MaskedRepresentationModeling', 'Objective', 'OutputSpaceAdversarial',
+           'SourceSupervision', 'TargetSelfTraining']

@@ -182,14 +182,14 @@ class LatentDomainAlignment(Objective):
         return vectors_BNC.gather(1, index_BN[..., None].expand(-1, -1, vectors_BNC.shape[2])).flatten(0, 1)
 
 
-def diffusion_head(student: TrainableSegmentor) -> nn.Module:
-    """Returns the head of a student that denoises latents.
+def diffusion_head(student: TrainableSegmentor, asking: str = 'LatentDomainAlignment') -> nn.Module:
+    """Returns the head of a student that denoises latents, for an objective of the name ``asking``.
 
     Raises:
         TypeError: If there is none.
     """
     if student.denoising_head is None:
-        raise TypeError('LatentDomainAlignment needs a head that denoises latents, but segmentor.decode_head is a '
+        raise TypeError(f'{asking} needs a head that denoises latents, but segmentor.decode_head is a '
                         f"{type(student.main_head).__name__}, which has no estimate: set model.segmentor.decode_head."
                         "type='LatentDiffusionHead' and model.segmentor.neck.type='InterCoderNeck', or remove the "
                         'objective')

@@ -1,0 +1,38 @@
+# What a denoiser in CICLD's network is worth, against the same network without: forms that denoise something else than
+# Gaussian noise, label diffusion, and DAFormer's head of about as many parameters. configs/cicld/README.md says, before it
+# is measured, by what rule a form is chosen. All begin with the network without a denoiser, but label diffusion, whose
+# decoder has seen nothing but latents of labels, and those with group norm.
+_base_ = ['./short.py']
+
+street, head = 'configs/street/cicld-', 'model.segmentor.decode_head'
+seeds = [0, 1, 2, 3, 4, 5, 6]
+reference = 'bypass'
+dropped = {f'{head}.inference.steps': 0}
+group_norm = {f'{head}.norm_cfg': dict(_delete_=True, type='GN', num_groups=8)}
+# Iterations of the network without a denoiser in the time of the slowest form.
+as_long = dict.fromkeys(('param_scheduler.1.end', 'train_cfg.max_iters', 'train_cfg.val_interval'), 470)
+start, spread, grouped = 'source only', 'source only, label map is diffused', 'source only, group norm'
+fast = _base_.bfloat16
+adapt = {**fast, **_base_.rare_classes}
+daformer, plain = 'configs/street/daformer-head_street.py', "source only, DAFormer's head"
+wide = {f'{head}.channels': 160, f'{head}.decoder_params.embed_dims': 160}  # 4.4 million parameters, as A has
+rows = [
+    dict(name=start, config=f'{street}bypass_street.py', options={**fast, **_base_.source_only}),
+    *(dict(name=name, config=f'{street}{config}_street.py', begin_with=start, options={**adapt, **changes})
+      for name, config, changes in (
+          ('bypass', 'bypass', {}),
+          ('bypass, as long as A', 'bypass', as_long),
+          ('A: shift as noise', 'restoration', {}),
+          ('A, dropped in tests', 'restoration', dropped),
+          ('B: masked latents', 'masked', {}),
+          ('C: second task', 'reconstruction', {}),
+          ('C, dropped in tests', 'reconstruction', dropped))),
+    dict(name=spread, config=f'{street}spread-codes_street.py', options={**fast, **_base_.source_only}),
+    dict(name='D: label map, spread codes', config=f'{street}spread-codes_street.py', begin_with=spread, options=adapt),
+    dict(name=plain, config=daformer, options={**fast, **_base_.source_only, **wide}),
+    dict(name="DAFormer's head, equal parameters", config=daformer, begin_with=plain, options={**adapt, **wide}),
+    dict(name=grouped, config=f'{street}bypass_street.py', options={**fast, **_base_.source_only, **group_norm}),
+    *(dict(name=f'{name}, group norm', config=f'{street}{config}_street.py', begin_with=grouped,
+           options={**adapt, **group_norm})
+      for name, config in (('bypass', 'bypass'), ('A', 'restoration'), ('B', 'masked'))),
+]

@@ -7,7 +7,7 @@ by place, which is 36 products of matrices, and the result is transformed back. 
 
 Shape suffixes: B images, H and W height and width, I and O input and output channels, T tiles, S=36 places of a tile.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..export_tracing import is_exported
+from ..precision import multiplies_bfloat16_matrices
 
 NEAR, FAR = 0.75, 1.5
 # Tiles that are transformed and multiplied at once: enough for fast products, few enough for little memory.
@@ -25,28 +26,33 @@ SMALLEST_CHANNELS, SMALLEST_TILES = 64, 64
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A ``Conv2d`` that computes wide 3x3 convolutions by Winograd's algorithm, on a CPU in full precision.
+    """A ``Conv2d`` that computes wide 3x3 convolutions by Winograd's algorithm on a CPU.
 
-    Arguments, tensor names and, up to rounding, results are those of ``torch.nn.Conv2d``, which it is on a GPU, in half
-    precision, in an exported or compiled network, and for small maps.
+    Arguments, tensor names and, up to rounding, results are those of ``torch.nn.Conv2d``, which it is on a GPU, in an
+    exported or compiled network, and for small maps. Under autocast to bfloat16 it computes in float32, because it is as
+    fast so as the direct form in bfloat16 and rounds less; processors with units for products of bfloat16 matrices (AMX)
+    are left to these.
     """
 
     def forward(self, x_BIHW: Tensor) -> Tensor:
         """Returns the convolved map; channels-last where the algorithm was used."""
         if not self._suits(x_BIHW):
             return super().forward(x_BIHW)
-        out_BHWO = _Winograd.apply(x_BIHW.permute(0, 2, 3, 1), self.weight)
-        out_BHWO = out_BHWO if self.bias is None else out_BHWO + self.bias
-        return out_BHWO.permute(0, 3, 1, 2)
+        dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x_BIHW.dtype
+        with torch.autocast('cpu', enabled=False):
+            out_BHWO = _Winograd.apply(x_BIHW.permute(0, 2, 3, 1), self.weight)
+            out_BHWO = out_BHWO if self.bias is None else out_BHWO + self.bias
+            return out_BHWO.to(dtype).permute(0, 3, 1, 2)
 
     def _suits(self, x_BIHW: Tensor) -> bool:
-        if x_BIHW.device.type != 'cpu' or torch.is_autocast_enabled('cpu') or is_exported():
+        if x_BIHW.device.type != 'cpu' or is_exported() or torch.compiler.is_compiling():
+            return False
+        if torch.is_autocast_enabled('cpu') and multiplies_bfloat16_matrices():
             return False
         batch, _, height, width = x_BIHW.shape
         tiles = batch * (height // 4) * (width // 4)
-        return (x_BIHW.dtype in (torch.float32, torch.float64) and not torch.compiler.is_compiling()
-                and self.kernel_size == (3, 3) and self.stride == self.padding == self.dilation == (1, 1)
-                and self.groups == 1 and self.padding_mode == 'zeros'
+        return (self.weight.dtype in (torch.float32, torch.float64) and self.kernel_size == (3, 3)
+                and self.stride == self.padding == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == 'zeros'
                 and min(self.in_channels, self.out_channels) >= SMALLEST_CHANNELS and tiles >= SMALLEST_TILES)
 
 
@@ -63,59 +69,58 @@ class _Winograd(torch.autograd.Function):
         x_BHWI, weight = ctx.saved_tensors
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            grad_x = _convolved(grad_BHWO, weight.flip(2, 3).transpose(0, 1))
+            grad_x = _convolved(grad_BHWO, weight.flip(2, 3).transpose(0, 1)).to(x_BHWI.dtype)
         if ctx.needs_input_grad[1]:
-            grad_weight = _weight_gradient(x_BHWI, grad_BHWO)
+            grad_weight = _weight_gradient(x_BHWI, grad_BHWO, weight.dtype)
         return grad_x, grad_weight
 
 
 def _convolved(x_BHWI: Tensor, weight: Tensor) -> Tensor:
     batch, height, width, _ = x_BHWI.shape
-    channels = len(weight)
-    kernels = _kernel_transform(weight.dtype)
+    channels, kernels = len(weight), _kernel_transform(weight.dtype)
     transformed_SOI = (kernels @ weight.reshape(-1, 9).T).view(36, channels, -1)
-    out = x_BHWI.new_empty(batch, -(-height // 4) * 4, -(-width // 4) * 4, channels)
-    for image, rows, tiles_STI in _transformed_tiles(x_BHWI):
+    out = weight.new_empty(batch, -(-height // 4) * 4, -(-width // 4) * 4, channels)
+    for image, rows, tiles_STI in _transformed_tiles(x_BHWI, weight.dtype):
         products_STO = tiles_STI @ transformed_SOI.transpose(1, 2)
         _output_transform(products_STO.view(6, 6, len(rows), -1, channels),
                           out[image, 4 * rows.start:4 * rows.stop].unflatten(1, (-1, 4)).unflatten(0, (-1, 4)))
     return out[:, :height, :width]
 
 
-def _weight_gradient(x_BHWI: Tensor, grad_BHWO: Tensor) -> Tensor:
+def _weight_gradient(x_BHWI: Tensor, grad_BHWO: Tensor, dtype: torch.dtype) -> Tensor:
     channels_in, channels = x_BHWI.shape[-1], grad_BHWO.shape[-1]
     height, width = x_BHWI.shape[1:3]
-    grad_BHWO = F.pad(grad_BHWO, (0, 0, 0, -width % 4, 0, -height % 4))
-    total_SOI = x_BHWI.new_zeros(36, channels, channels_in)
-    for image, rows, tiles_STI in _transformed_tiles(x_BHWI):
+    grad_BHWO = F.pad(grad_BHWO.to(dtype), (0, 0, 0, -width % 4, 0, -height % 4))
+    total_SOI = grad_BHWO.new_zeros(36, channels, channels_in)
+    for image, rows, tiles_STI in _transformed_tiles(x_BHWI, dtype):
         grads = _output_gradient(grad_BHWO[image, 4 * rows.start:4 * rows.stop].unflatten(1, (-1, 4))
                                  .unflatten(0, (-1, 4)))
         total_SOI.baddbmm_(grads.view(36, -1, channels).transpose(1, 2), tiles_STI)
-    kernels = _kernel_transform(x_BHWI.dtype)
+    kernels = _kernel_transform(dtype)
     return (kernels.T @ total_SOI.view(36, -1)).view(3, 3, channels, channels_in).permute(2, 3, 0, 1)
 
 
-def _transformed_tiles(x_BHWI: Tensor) -> Iterator[tuple[int, range, Tensor]]:
+def _transformed_tiles(x_BHWI: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, range, Tensor]]:
     """Yields image, rows of tiles, and the transformed tiles [S, T, I] of these; the memory is that of the one before."""
-    batch, height, width, channels = x_BHWI.shape
+    _, height, width, channels = x_BHWI.shape
     rows, columns = -(-height // 4), -(-width // 4)
-    padded = F.pad(x_BHWI, (0, 0, 1, 4 * columns - width + 1, 1, 4 * rows - height + 1))
     step = min(rows, max(1, TILES_AT_ONCE // columns))
-    half = x_BHWI.new_empty(6, padded.shape[2], channels)
-    tiles = x_BHWI.new_empty(36 * step * columns * channels)
-    for image in range(batch):
+    half = torch.empty(6, 4 * columns + 2, channels, dtype=dtype)
+    across = half.as_strided((6, 6, columns, channels), (channels, half.stride(0), 4 * channels, 1))
+    tiles = torch.empty(36 * step * columns * channels, dtype=dtype)
+    for image, x_HWI in enumerate(x_BHWI):
+        padded = F.pad(x_HWI, (0, 0, 1, 4 * columns - width + 1, 1, 4 * rows - height + 1)).to(dtype)
         for start in range(0, rows, step):
             part = range(start, min(start + step, rows))
             now = tiles[:36 * len(part) * columns * channels].view(6, 6, len(part), columns, channels)
             # A row of tiles at a time, down and then across: what lies between stays in the cache.
             for place, row in enumerate(part):
-                _input_transform(padded[image, 4 * row:4 * row + 6], half)
-                across = half.as_strided((6, 6, columns, channels), (channels, half.stride(0), 4 * channels, 1))
+                _input_transform(padded[4 * row:4 * row + 6], half)
                 _input_transform(across, now[:, :, place].transpose(0, 1))
             yield image, part, now.view(36, -1, channels)
 
 
-def _input_transform(d: Tensor | Sequence[Tensor], out: Tensor) -> None:
+def _input_transform(d: Tensor, out: Tensor) -> None:
     """Six pixels of a row or column to six places: the rows of B^T belong to 0, +-NEAR, +-FAR and infinity."""
     for first, point, other in ((1, NEAR, FAR), (3, FAR, NEAR)):
         even = torch.add(d[4], d[2], alpha=-other**2)

@@ -27,8 +27,8 @@ from .acceleration import compile_segmentors, refuse_smaller_crops
 from .checkpoint_fetching import fetch_checkpoint, safe_loading
 from .checkpoint_writing import on_cpu, restore_histories, write_checkpoint
 from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
-from .freed_memory import keep_freed_memory
 from .folder_lock import folder_locked_for_all
+from .freed_memory import keep_freed_memory
 from .initial_weights import weights_for_training, weights_in
 from .layer_decay import refuse_stock_layer_decay
 from .loops import refuse_epoch_loop

@@ -11,6 +11,12 @@ def full_precision(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def convolved_dtype(values: Tensor) -> torch.dtype:
+    """Returns the type that a convolution of values on a CPU has: under autocast that of autocast, but float64 stays."""
+    autocast = torch.is_autocast_enabled('cpu') and values.dtype != torch.float64
+    return torch.get_autocast_dtype('cpu') if autocast else values.dtype
+
+
 def multiplies_bfloat16() -> bool:
     """Tells whether this processor multiplies numbers of bfloat16 itself; others make float32 of them and lose time."""
     return any(_capabilities().get(name) for name in ('avx512_bf16', 'amx_bf16', 'bf16', 'sve_bf16'))

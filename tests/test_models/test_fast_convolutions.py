@@ -42,6 +42,21 @@ def test_other_convolutions_are_left_alone(options):
     assert torch.equal(conv(x), expected)
 
 
+def test_dilated_depthwise_convolution_under_autocast_sums_its_gradient_in_float32():
+    torch.manual_seed(0)
+    conv = DilatedDepthwiseConv2d(8, 8, 3, padding=6, dilation=6, groups=8, bias=False)
+    x = torch.rand(1, 8, 64, 64).bfloat16().requires_grad_()
+    exact = F.conv2d(x.double(), conv.weight.double(), padding=6, dilation=6, groups=8)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = conv(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact, rtol=0.02, atol=0.02)
+    expected, = torch.autograd.grad(exact.sum(), conv.weight)
+    found.sum().backward()
+    assert x.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(conv.weight.grad, expected, rtol=1e-5, atol=0)
+
+
 def test_compiled_gradient_of_a_kernel_is_that_of_eager_mode():
     torch.manual_seed(0)
     conv = DilatedDepthwiseConv2d(5, 5, 3, padding=2, dilation=2, groups=5, bias=False)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..export_tracing import is_exported
+from ..precision import convolved_dtype, full_precision
 
 ROWS_AT_ONCE = 2
 
@@ -29,12 +30,8 @@ class DilatedDepthwiseConv2d(nn.Conv2d):
         """Returns the convolved map; channels-last where the gradients are its own."""
         if x_BCHW.device.type != 'cpu' or not self._has_own_gradients or is_exported():
             return super().forward(x_BCHW)
-        weight = self.weight
-        if torch.is_autocast_enabled('cpu'):
-            dtype = torch.get_autocast_dtype('cpu')
-            x_BCHW, weight = x_BCHW.to(dtype), weight.to(dtype)
-        x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
-        out_BCHW = _DilatedDepthwise.apply(x_BCHW, weight, self.dilation[0])
+        x_BCHW = x_BCHW.to(convolved_dtype(x_BCHW), memory_format=torch.channels_last)
+        out_BCHW = _DilatedDepthwise.apply(x_BCHW, self.weight, self.dilation[0])
         return out_BCHW if self.bias is None else out_BCHW + self.bias[:, None, None]
 
     @property
@@ -61,11 +58,13 @@ class _DilatedDepthwise(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_x = _convolved(grad_BCHW, weight.flip(2, 3), ctx.dilation)
         if ctx.needs_input_grad[1]:
-            grad_weight = _weight_gradient(x_BCHW, grad_BCHW, ctx.dilation)
+            # Many products are summed here, which half precision is too coarse for.
+            grad_weight = _weight_gradient(full_precision(x_BCHW), full_precision(grad_BCHW), ctx.dilation)
         return grad_x, grad_weight, None
 
 
 def _convolved(x_BCHW: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    weight = weight.to(x_BCHW.dtype)
     # oneDNN's kernel pads rows up to its block of columns alone (6 with AVX-512), beyond it runs a slow one.
     x_BCHW = F.pad(x_BCHW, (dilation, dilation))
     return F.conv2d(x_BCHW, weight, padding=(dilation, 0), dilation=dilation, groups=len(weight))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..export_tracing import is_exported
-from ..precision import multiplies_bfloat16_matrices
+from ..precision import convolved_dtype, multiplies_bfloat16_matrices
 
 NEAR, FAR = 0.75, 1.5
 # Tiles that are transformed and multiplied at once: enough for fast products, few enough for little memory.
@@ -38,7 +38,7 @@ class WinogradConv2d(nn.Conv2d):
         """Returns the convolved map; channels-last where the algorithm was used."""
         if not self._suits(x_BIHW):
             return super().forward(x_BIHW)
-        dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x_BIHW.dtype
+        dtype = convolved_dtype(x_BIHW)
         with torch.autocast('cpu', enabled=False):
             out_BHWO = _Winograd.apply(x_BIHW.permute(0, 2, 3, 1), self.weight)
             out_BHWO = out_BHWO if self.bias is None else out_BHWO + self.bias
@@ -47,13 +47,14 @@ class WinogradConv2d(nn.Conv2d):
     def _suits(self, x_BIHW: Tensor) -> bool:
         if x_BIHW.device.type != 'cpu' or is_exported() or torch.compiler.is_compiling():
             return False
-        if torch.is_autocast_enabled('cpu') and multiplies_bfloat16_matrices():
+        if convolved_dtype(x_BIHW) == torch.bfloat16 and multiplies_bfloat16_matrices():
             return False
         batch, _, height, width = x_BIHW.shape
         tiles = batch * (height // 4) * (width // 4)
         return (self.weight.dtype in (torch.float32, torch.float64) and self.kernel_size == (3, 3)
-                and self.stride == self.padding == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == 'zeros'
-                and min(self.in_channels, self.out_channels) >= SMALLEST_CHANNELS and tiles >= SMALLEST_TILES)
+                and self.stride == self.padding == self.dilation == (1, 1) and self.groups == 1
+                and self.padding_mode == 'zeros' and tiles >= SMALLEST_TILES
+                and min(self.in_channels, self.out_channels) >= SMALLEST_CHANNELS)
 
 
 class _Winograd(torch.autograd.Function):

@@ -1,7 +1,7 @@
 """Dense 3x3 convolution on a CPU with a quarter of the multiplications: Winograd's F(4x4, 3x3).
 
 A tile of 6x6 pixels gives 4x4 outputs (Lavin and Gray, CVPR 2016): tiles and kernels are transformed, multiplied place
-by place, which is 36 products of matrices, and the result is transformed back. The transforms come from interpolation at
+by place, which is 36 products of matrices, and the result is transformed back. The transforms interpolate at
 0, +-3/4, +-3/2 and infinity: these points keep the rounding at three times that of a sum of products, where the usual
 0, +-1, +-2 make it seven times (what is best is in Barabasz et al., ACM TOMS 2020), and float32 holds all factors.
 
@@ -20,7 +20,7 @@ from ..precision import convolved_dtype, multiplies_bfloat16_matrices
 
 NEAR, FAR = 0.75, 1.5
 # Tiles that are transformed and multiplied at once: enough for fast products, few enough for little memory.
-TILES_AT_ONCE = 256
+TILES_AT_ONCE = 64
 # Below, the transforms cost more than the products save.
 SMALLEST_CHANNELS, SMALLEST_TILES = 64, 64
 
@@ -29,9 +29,8 @@ class WinogradConv2d(nn.Conv2d):
     """A ``Conv2d`` that computes wide 3x3 convolutions by Winograd's algorithm on a CPU.
 
     Arguments, tensor names and, up to rounding, results are those of ``torch.nn.Conv2d``, which it is on a GPU, in an
-    exported or compiled network, and for small maps. Under autocast to bfloat16 it computes in float32, because it is as
-    fast so as the direct form in bfloat16 and rounds less; processors with units for products of bfloat16 matrices (AMX)
-    are left to these.
+    exported or compiled network, and for small maps. Under autocast to bfloat16 it computes in float32: no slower
+    than the direct form in bfloat16, and it rounds less; units for products of bfloat16 matrices (AMX) are used.
     """
 
     def forward(self, x_BIHW: Tensor) -> Tensor:
@@ -58,7 +57,7 @@ class WinogradConv2d(nn.Conv2d):
 
 
 class _Winograd(torch.autograd.Function):
-    """Convolves [B, H, W, I] with a kernel [O, I, 3, 3] to [B, H, W, O]; transformed tiles are not kept, but made anew."""
+    """Convolves [B, H, W, I] with a kernel [O, I, 3, 3] to [B, H, W, O]; transformed tiles are made anew."""
 
     @staticmethod
     def forward(ctx: Any, x_BHWI: Tensor, weight: Tensor) -> Tensor:
@@ -102,7 +101,7 @@ def _weight_gradient(x_BHWI: Tensor, grad_BHWO: Tensor, dtype: torch.dtype) -> T
 
 
 def _transformed_tiles(x_BHWI: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, range, Tensor]]:
-    """Yields image, rows of tiles, and the transformed tiles [S, T, I] of these; the memory is that of the one before."""
+    """Yields image, rows of tiles, and these transformed, [S, T, I], in the memory of those before."""
     _, height, width, channels = x_BHWI.shape
     rows, columns = -(-height // 4), -(-width // 4)
     step = min(rows, max(1, TILES_AT_ONCE // columns))

@@ -55,7 +55,8 @@ def shrink(segmentor: dict) -> None:
         head.in_channels = [32] * 4
     elif segmentor.backbone.type == 'TunedBackbone':
         shrink_vit(segmentor.backbone.backbone)
-        segmentor.backbone.tuning.first_block = 0
+        if 'first_block' in segmentor.backbone.tuning:
+            segmentor.backbone.tuning.first_block = 0
         segmentor.neck.update(in_channels=32, out_channels=16)
         head.update(in_channels=[16] * 4, channels=16)
         head.decoder_params.embed_dims = 16
@@ -64,7 +65,7 @@ def shrink(segmentor: dict) -> None:
     elif segmentor.backbone.type == 'FusedMixVisionTransformer':
         head.update(in_channels=[8, 16, 40, 64], channels=16)
         head.decoder_params.embed_dims = 16
-    elif segmentor.backbone.depth > 18:
+    elif segmentor.backbone.get('depth', 0) > 18:
         segmentor.backbone.update(depth=50, base_channels=4, stem_channels=4)
         head.in_channels = 128
     if segmentor.type == 'HRDAEncoderDecoder':

@@ -3,17 +3,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 from torch.optim import Optimizer
+
+from ..models.precision import multiplies_bfloat16
 
 
 @OPTIM_WRAPPERS.register_module()
 class AutocastOptimWrapper(OptimWrapper):
     """Runs forward passes under autocast in bfloat16, whose range needs no loss scaling; weights stay float32.
 
-    mmengine's ``AmpOptimWrapper`` refuses to run without a GPU; this one runs on both.
+    mmengine's ``AmpOptimWrapper`` refuses to run without a GPU; this one runs on both. On a processor that does not
+    multiply numbers of bfloat16 itself it warns once: it saves memory there, but takes longer than float32.
 
     Args:
         optimizer: The optimiser.
@@ -29,6 +33,11 @@ class AutocastOptimWrapper(OptimWrapper):
             raise ValueError(f"optim_wrapper.dtype is '{dtype}', allowed is 'bfloat16'. For float16 on a GPU use "
                              "optim_wrapper.type='AmpOptimWrapper', which scales the loss")
         super().__init__(optimizer, **kwargs)
+        device = optimizer.param_groups[0]['params'][0].device
+        if device.type == 'cpu' and not multiplies_bfloat16():
+            MMLogger.get_current_instance().warning(
+                'bfloat16 on a processor without units for it takes longer than float32: train without --amp '
+                "(optim_wrapper.type='OptimWrapper')")
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

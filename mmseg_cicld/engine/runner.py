@@ -29,6 +29,7 @@ from .checkpoint_fetching import fetch_checkpoint, safe_loading
 from .checkpoint_writing import on_cpu, restore_histories, write_checkpoint
 from .distributed import init_cpu_process_group, refuse_reentrant_checkpoints, refuse_sync_batchnorm_on_cpu
 from .folder_lock import folder_locked_for_all
+from .freed_memory import keep_freed_memory
 from .initial_weights import weights_for_training, weights_in
 from .layer_decay import refuse_stock_layer_decay
 from .loops import refuse_epoch_loop
@@ -79,6 +80,8 @@ class AdaptationRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Sets up processes; on a machine without GPUs they talk through gloo, whatever ``dist_cfg.backend`` says."""
+        if not torch.cuda.is_available():
+            keep_freed_memory()
         if self.distributed and not dist.is_initialized() and not torch.cuda.is_available():
             init_cpu_process_group(self.launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)

@@ -1,4 +1,7 @@
-"""Precision of what half precision is too coarse for."""
+"""Precision of what half precision is too coarse for, and what a processor does in half precision."""
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -6,3 +9,24 @@ from torch import Tensor
 def full_precision(values: Tensor) -> Tensor:
     """Returns floating point values as float32; float64 stays as it is."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+def convolved_dtype(values: Tensor) -> torch.dtype:
+    """Returns the type that a convolution of values on a CPU has: under autocast that of autocast, but float64 stays."""
+    autocast = torch.is_autocast_enabled('cpu') and values.dtype != torch.float64
+    return torch.get_autocast_dtype('cpu') if autocast else values.dtype
+
+
+def multiplies_bfloat16() -> bool:
+    """Tells whether this processor multiplies numbers of bfloat16 itself; others make float32 of them and lose time."""
+    return any(_capabilities().get(name) for name in ('avx512_bf16', 'amx_bf16', 'bf16', 'sve_bf16'))
+
+
+def multiplies_bfloat16_matrices() -> bool:
+    """Tells whether this processor has units for products of bfloat16 matrices, many times as fast as float32."""
+    return bool(_capabilities().get('amx_bf16'))
+
+
+def _capabilities() -> Mapping[str, Any]:
+    # Older torch does not tell.
+    return torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {'bf16': True}

@@ -1,4 +1,6 @@
 """Mixed precision, accumulation, clipping, channels_last, compile, and the checks before training."""
+from unittest.mock import MagicMock, patch
+
 import pytest
 import torch
 from mmseg.apis import init_model
@@ -53,6 +55,17 @@ def test_autocast_reaches_the_forward_pass_only():
     with wrapper.optim_context(layer):
         assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
     assert layer(torch.ones(1, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize('multiplies', [True, False])
+def test_bfloat16_on_a_processor_without_it_is_said_to_be_slow(multiplies):
+    layer = torch.nn.Linear(2, 2)
+    logger = MagicMock()
+    with patch('mmseg_cicld.engine.optim.multiplies_bfloat16', lambda: multiplies), \
+            patch('mmseg_cicld.engine.optim.MMLogger.get_current_instance', lambda: logger):
+        AutocastOptimWrapper(torch.optim.SGD(layer.parameters(), lr=1.))
+    assert [call.args[0].split(':')[1] for call in logger.warning.call_args_list] == [
+        " train without --amp (optim_wrapper.type='OptimWrapper')"][:not multiplies]
 
 
 @pytest.mark.parametrize('dtype', ['float16', 'float32'])

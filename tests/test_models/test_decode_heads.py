@@ -1,4 +1,4 @@
-"""The decode heads: forms of the DAFormer head, the DeepLabV2 head, and the phase convolution inside."""
+"""The decode heads: forms of the DAFormer head, and the DeepLabV2 head."""
 import pytest
 import torch
 from mmcv.cnn import DepthwiseSeparableConvModule
@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmseg_cicld.models.decode_heads.fusion_layers import SeparableConv
-from mmseg_cicld.models.decode_heads.phase_convolution import PhaseConv2d
 
 NORM, ACT = dict(type='BN'), dict(type='ReLU')
 SEP_ASPP = dict(type='aspp', sep=True, dilations=(1, 6, 12, 18), pool=False, norm_cfg=NORM, act_cfg=ACT)
@@ -80,29 +79,6 @@ def test_initialisation_of_the_classifier_is_small_and_norms_are_plain():
 def test_wrong_config_names_the_key(options, message):
     with pytest.raises(ValueError, match=message):
         daformer_head(**options)
-
-
-@pytest.mark.parametrize('height, width, dilation', [(19, 26, 6), (64, 16, 18), (5, 4, 6), (12, 12, 6), (1, 1, 3)])
-def test_phases_change_nothing(height, width, dilation):
-    torch.manual_seed(0)
-    conv = PhaseConv2d(7, 7, 3, padding=dilation, dilation=dilation, groups=7).double()
-    x = torch.randn(2, 7, height, width, dtype=torch.float64, requires_grad=True)
-    plain = F.conv2d(x, conv.weight, conv.bias, padding=dilation, dilation=dilation, groups=7)
-    split = conv(x)
-    assert torch.allclose(split, plain, rtol=0, atol=1e-12)
-    gradient = torch.randn_like(plain)
-    for got, expected in zip(torch.autograd.grad(split, [x, conv.weight, conv.bias], gradient),
-                             torch.autograd.grad(plain, [x, conv.weight, conv.bias], gradient)):
-        assert torch.allclose(got, expected, rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize('options', [dict(stride=2), dict(dilation=1, padding=1), dict(padding=0), dict(groups=1)])
-def test_other_convolutions_are_left_alone(options):
-    options = dict(padding=2, dilation=2, groups=4) | options
-    conv = PhaseConv2d(4, 4, 3, **options)
-    x = torch.randn(1, 4, 9, 9)
-    expected = F.conv2d(x, conv.weight, conv.bias, **{'stride': 1, **options})
-    assert torch.equal(conv(x), expected)
 
 
 def test_separable_branch_equals_that_of_mmcv():

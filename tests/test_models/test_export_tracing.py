@@ -9,8 +9,8 @@ from tiny_latent_head import segmentor
 from torch import nn
 
 from mmseg_cicld.models.crop_box import average_windows, sliding_windows
+from mmseg_cicld.models.decode_heads.depthwise_convolution import DilatedDepthwiseConv2d
 from mmseg_cicld.models.decode_heads.fusion_layers import build_fusion_layer
-from mmseg_cicld.models.decode_heads.phase_convolution import PhaseConv2d
 
 EXPORTERS = pytest.mark.parametrize('dynamo', [False, True], ids=['tracing', 'dynamo'])
 STYLE = dict(norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU'))
@@ -42,9 +42,9 @@ def onnx_output(module: nn.Module, example: torch.Tensor, dynamo: bool, *others:
 
 
 @EXPORTERS
-def test_phase_convolution_at_any_size(dynamo):
+def test_dilated_convolution_at_any_size(dynamo):
     torch.manual_seed(0)
-    conv = PhaseConv2d(4, 4, 3, padding=6, dilation=6, groups=4).eval()
+    conv = DilatedDepthwiseConv2d(4, 4, 3, padding=6, dilation=6, groups=4).eval()
     images = [torch.randn(1, 4, *size) for size in ((19, 26), (8, 31), (40, 12))]
     with torch.no_grad():
         for found, image in zip(onnx_output(conv, images[0], dynamo, *images[1:]), images, strict=True):

@@ -22,6 +22,7 @@ from torch import nn
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.engine.acceleration import compile_segmentors
+from mmseg_cicld.engine.freed_memory import keep_freed_memory
 
 try:
     import resource
@@ -48,6 +49,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def build(config: Config, args: argparse.Namespace) -> tuple[nn.Module, object]:
     """Builds model and optimiser wrapper of a config on the chosen device, without loading weights."""
+    if args.device == 'cpu':
+        keep_freed_memory()
     model = MODELS.build(config.model).to(args.device).train()
     if args.channels_last:
         model.to(memory_format=torch.channels_last)

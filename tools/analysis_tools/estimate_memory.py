@@ -24,7 +24,8 @@ from torch.utils._pytree import tree_leaves
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.models import head_losses
-from mmseg_cicld.models.decode_heads.phase_convolution import PhaseConv2d
+from mmseg_cicld.models.decode_heads.depthwise_convolution import DilatedDepthwiseConv2d
+from mmseg_cicld.models.decode_heads.winograd_convolution import WinogradConv2d
 from mmseg_cicld.models.diffusion.sampling import ReverseProcess
 from mmseg_cicld.uda.unsaved_network import UnsavedNetwork
 
@@ -94,7 +95,9 @@ def as_on_a_gpu() -> Iterator[None]:
         return torch.zeros(())
 
     with patch('mmseg.models.decode_heads.decode_head.accuracy', accuracy), \
-            patch.object(head_losses, 'accuracy', accuracy), patch.object(PhaseConv2d, '_splits', False), \
+            patch.object(head_losses, 'accuracy', accuracy), \
+            patch.object(DilatedDepthwiseConv2d, '_has_own_gradients', False), \
+            patch.object(WinogradConv2d, '_suits', lambda self, x: False), \
             patch.object(Tensor, '__deepcopy__', partialmethod(deepcopied, Tensor.__deepcopy__)), \
             patch.object(ReverseProcess, 'latents', denoised):
         yield

@@ -11,7 +11,8 @@ from mmseg.models.utils import SelfAttentionBlock, resize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .phase_convolution import PhaseConv2d
+from .depthwise_convolution import DilatedDepthwiseConv2d
+from .winograd_convolution import WinogradConv2d
 
 
 class PixelLinear(nn.Module):
@@ -47,8 +48,8 @@ class SeparableConv(nn.Module):
     def __init__(self, in_channels: int, channels: int, dilation: int, norm_cfg: dict | None, act_cfg: dict) -> None:
         super().__init__()
         self.depthwise_conv = ConvModule(in_channels, in_channels, 3, padding=dilation, dilation=dilation,
-                                         groups=in_channels, conv_cfg=dict(type=PhaseConv2d), norm_cfg=norm_cfg,
-                                         act_cfg=act_cfg)
+                                         groups=in_channels, conv_cfg=dict(type=DilatedDepthwiseConv2d),
+                                         norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.pointwise_conv = ConvModule(in_channels, channels, 1, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -79,7 +80,8 @@ class ASPPFusion(nn.Module):
         for index, dilation in enumerate(dilations if sep else ()):
             if dilation > 1:
                 self.aspp_modules[index] = SeparableConv(in_channels, channels, dilation, norm_cfg, act_cfg)
-        self.bottleneck = ConvModule((len(dilations) + pool) * channels, channels, 3, padding=1, **common)
+        self.bottleneck = ConvModule((len(dilations) + pool) * channels, channels, 3, padding=1,
+                                     **dict(common, conv_cfg=dict(type=WinogradConv2d)))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Maps [B, in_channels, H, W] to [B, channels, H, W]."""

@@ -1,0 +1,124 @@
+"""Convolutions with a fast form for a CPU: numbers, gradients, and when the form is used."""
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmseg_cicld.models.decode_heads import winograd_convolution
+from mmseg_cicld.models.decode_heads.depthwise_convolution import DilatedDepthwiseConv2d
+from mmseg_cicld.models.decode_heads.winograd_convolution import WinogradConv2d
+
+
+def compare(conv, x, tolerance, **options):
+    """Asserts that results and all gradients are those of the direct form, relative to their size."""
+    x.requires_grad_()
+    plain = F.conv2d(x, conv.weight, conv.bias, **options)
+    parts = [part for part in (x, conv.weight, conv.bias) if part is not None]
+    gradient = torch.randn_like(plain)
+    expected = [plain, *torch.autograd.grad(plain, parts, gradient)]
+    found = conv(x)
+    for got, right in zip([found, *torch.autograd.grad(found, parts, gradient)], expected, strict=True):
+        got, right = got.detach(), right.detach()
+        assert got.shape == right.shape and got.dtype == right.dtype
+        assert float((got - right).abs().max()) <= tolerance * float(right.square().mean().sqrt())
+
+
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('height, width, dilation', [(19, 26, 6), (64, 16, 18), (5, 4, 6), (12, 12, 6), (1, 1, 3)])
+def test_dilated_depthwise_convolution_is_the_direct_one(height, width, dilation, memory_format):
+    torch.manual_seed(0)
+    conv = DilatedDepthwiseConv2d(7, 7, 3, padding=dilation, dilation=dilation, groups=7).double()
+    x = torch.randn(2, 7, height, width, dtype=torch.float64).contiguous(memory_format=memory_format)
+    compare(conv, x, 1e-12, padding=dilation, dilation=dilation, groups=7)
+
+
+@pytest.mark.parametrize('options', [dict(stride=2), dict(dilation=1, padding=1), dict(padding=0), dict(groups=1)])
+def test_other_convolutions_are_left_alone(options):
+    options = dict(padding=2, dilation=2, groups=4) | options
+    conv = DilatedDepthwiseConv2d(4, 4, 3, **options)
+    x = torch.randn(1, 4, 9, 9)
+    expected = F.conv2d(x, conv.weight, conv.bias, **{'stride': 1, **options})
+    assert torch.equal(conv(x), expected)
+
+
+def test_dilated_depthwise_convolution_under_autocast_sums_its_gradient_in_float32():
+    torch.manual_seed(0)
+    conv = DilatedDepthwiseConv2d(8, 8, 3, padding=6, dilation=6, groups=8, bias=False)
+    x = torch.rand(1, 8, 64, 64).bfloat16().requires_grad_()
+    exact = F.conv2d(x.double(), conv.weight.double(), padding=6, dilation=6, groups=8)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = conv(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact, rtol=0.02, atol=0.02)
+    expected, = torch.autograd.grad(exact.sum(), conv.weight)
+    found.sum().backward()
+    assert x.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(conv.weight.grad, expected, rtol=1e-5, atol=0)
+
+
+def test_compiled_gradient_of_a_kernel_is_that_of_eager_mode():
+    torch.manual_seed(0)
+    conv = DilatedDepthwiseConv2d(5, 5, 3, padding=2, dilation=2, groups=5, bias=False)
+    x = torch.randn(2, 5, 9, 8)
+    eager, = torch.autograd.grad(conv(x).square().sum(), conv.weight)
+    with patch('torch.compiler.is_compiling', lambda: True):
+        compiled, = torch.autograd.grad(conv(x).square().sum(), conv.weight)
+    torch.testing.assert_close(compiled, eager)
+
+
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('size', [(1, 32, 32), (2, 33, 38), (3, 20, 25)])
+def test_winograd_is_the_direct_form(size, bias):
+    torch.manual_seed(0)
+    batch, height, width = size
+    conv = WinogradConv2d(64, 67, 3, padding=1, bias=bias).double()
+    x = torch.randn(batch, 64, height, width, dtype=torch.float64)
+    with patch.object(winograd_convolution, 'TILES_AT_ONCE', 24):  # several parts, the last one smaller
+        compare(conv, x, 1e-12, padding=1)
+    assert conv._suits(x)
+
+
+def test_winograd_rounds_little_in_float32():
+    torch.manual_seed(0)
+    conv = WinogradConv2d(256, 64, 3, padding=1, bias=False)
+    x = torch.randn(1, 256, 32, 32)
+    exact = F.conv2d(x.double(), conv.weight.double(), padding=1)
+    error = (conv(x).double() - exact) / exact.square().mean().sqrt()
+    assert float(error.square().mean().sqrt()) < 2e-6 and float(error.abs().max()) < 2e-5
+
+
+def test_winograd_rounds_no_more_than_the_direct_form_under_autocast():
+    torch.manual_seed(0)
+    conv, x = WinogradConv2d(64, 64, 3, padding=1), torch.randn(1, 64, 32, 32).bfloat16().requires_grad_()
+    exact = F.conv2d(x.float(), conv.weight, conv.bias, padding=1)
+    with torch.autocast('cpu', torch.bfloat16):
+        found, direct = conv(x), F.conv2d(x, conv.weight, conv.bias, padding=1)
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - exact).abs().mean() <= (direct.float() - exact).abs().mean()
+    found.float().square().sum().backward()
+    assert x.grad.dtype == torch.bfloat16 and conv.weight.grad.dtype == torch.float32
+    expected, = torch.autograd.grad(exact.square().sum(), conv.weight)
+    assert (conv.weight.grad - expected).norm() < 0.01 * expected.norm()
+
+
+@pytest.mark.parametrize('options', [dict(stride=2), dict(dilation=2), dict(padding=0), dict(groups=2),
+                                     dict(padding_mode='reflect')])
+def test_winograd_is_for_plain_3x3_convolutions(options):
+    conv = WinogradConv2d(128, 128, 3, **(dict(padding=1) | options))
+    assert not conv._suits(torch.zeros(1, 128, 40, 40))
+
+
+def test_winograd_is_for_wide_maps_of_some_size():
+    wide, narrow = WinogradConv2d(64, 64, 3, padding=1), WinogradConv2d(64, 63, 3, padding=1)
+    assert wide._suits(torch.zeros(1, 64, 32, 32)) and not wide._suits(torch.zeros(1, 64, 31, 32))
+    assert not narrow._suits(torch.zeros(1, 64, 32, 32))
+    assert not wide.bfloat16()._suits(torch.zeros(1, 64, 32, 32, dtype=torch.bfloat16))
+
+
+def test_units_for_matrices_of_bfloat16_are_used():
+    conv, x = WinogradConv2d(64, 64, 3, padding=1), torch.zeros(1, 64, 32, 32)
+    with patch.object(winograd_convolution, 'multiplies_bfloat16_matrices', lambda: True):
+        assert conv._suits(x)
+        with torch.autocast('cpu', torch.bfloat16):
+            assert not conv._suits(x)

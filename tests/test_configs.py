@@ -64,7 +64,7 @@ def shrink(segmentor: dict) -> None:
     elif segmentor.backbone.type == 'FusedMixVisionTransformer':
         head.update(in_channels=[8, 16, 40, 64], channels=16)
         head.decoder_params.embed_dims = 16
-    elif segmentor.backbone.depth > 18:
+    elif segmentor.backbone.get('depth', 0) > 18:
         segmentor.backbone.update(depth=50, base_channels=4, stem_channels=4)
         head.in_channels = 128
     if segmentor.type == 'HRDAEncoderDecoder':

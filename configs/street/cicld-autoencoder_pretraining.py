@@ -1,8 +1,8 @@
 # CICLD with an autoencoder's encoder, stage 1 of 4: the autoencoder, on images of both domains. All in sequence:
 # python tools/train_stages.py --work-dir DIR \
 #   configs/street/cicld-autoencoder{_pretraining,-denoiser_street,-stage1_street,-stage2_street}.py
-# The perceptual features are those of the quick start's source-only network; they take the place of ImageNet's.
-_base_ = ['./base.py', './cicld_autoencoder.py']
+# The perceptual features are those of EfficientNet-Lite0's ImageNet weights.
+_base_ = ['./segformer_network.py', './cicld_autoencoder.py']
 
 model = dict(
     _delete_=True,

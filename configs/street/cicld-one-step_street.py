@@ -11,10 +11,10 @@ model = dict(
     evaluate='teacher',
     objectives={{_base_.objectives}})
 
-iterations = 400
+iterations = 150
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=50, end=iterations)
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=15),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=15, end=iterations)
 ]
 train_cfg = dict(max_iters=iterations, val_interval=iterations)

@@ -1,9 +1,10 @@
-# DACS: SegFormer's head.
-_base_ = ['./base.py', '../_base_/uda/dacs.py']
+# DACS.
+_base_ = ['./segformer_network.py', '../_base_/uda/dacs.py']
 
 model = dict(
     _delete_=True,
     type='ClassMixEMA',
     segmentor={{_base_.model}},
     teacher={{_base_.teacher}},
+    evaluate='teacher',
     objectives={{_base_.objectives}})

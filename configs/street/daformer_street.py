@@ -1,11 +1,8 @@
-# DAFormer: its head and rare class sampling. Without the feature distance, which needs ImageNet weights; the small
-# backbone has none.
-_base_ = ['./daformer_network.py', '../_base_/uda/dacs.py']
+# DAFormer's training: DACS with rare class sampling and the distance of features of things to those of ImageNet.
+_base_ = ['./dacs_street.py']
 
-model = dict(
-    _delete_=True,
-    type='ClassMixEMA',
-    segmentor={{_base_.model}},
-    teacher={{_base_.teacher}},
-    objectives={{_base_.objectives}})
-train_dataloader = dict(dataset=dict(rare_class_sampling={{_base_.rare_class_sampling}}))
+model = dict(objectives=[
+    dict(type='SourceSupervision', feature_distance=dict(weight=0.005, classes='things', min_ratio=0.75)),
+    dict(type='ClassMixSelfTraining', threshold=0.968),
+])
+train_dataloader = dict(dataset=dict(rare_class_sampling={{_base_.rare_classes}}))

@@ -1,5 +1,5 @@
 # Fine-tuning of the guide between two rounds of sgg_progressive.py, which sets data, first weights and length.
-_base_ = ['../quickstart/source_only_street.py']
+_base_ = ['./source_only_street.py']
 
 iterations = 100
 optim_wrapper = dict(optimizer=dict(lr=5e-4))

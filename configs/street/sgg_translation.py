@@ -6,13 +6,13 @@ _base_ = ['../_base_/datasets/street.py']
 source = {{_base_.source_train}}
 diffusion = 'work_dirs/target-diffusion_street/diffusion'
 segmentor = dict(
-    config='configs/quickstart/source_only_street.py',
-    checkpoint='work_dirs/source_only_street/iter_800.pth')
+    config='configs/street/source_only_street.py',
+    checkpoint='work_dirs/source_only_street/iter_300.pth')
 translation = dict(level=0.3, steps=6)
 guidance = dict(local_scale=0.01, global_scale=0.01, order='alternate')
 batch_size = 4
 dtype = 'bfloat16'
-# The adapted network of the quick start neither guides nor filters: it judges, and describes images for the distance.
+# The adapted network neither guides nor filters: it judges, and describes images for the distance.
 judge = dict(
-    config='configs/quickstart/adapt_street.py', checkpoint='work_dirs/adapt_street/iter_800.pth')
+    config='configs/quickstart/adapt_street.py', checkpoint='work_dirs/adapt_street/iter_300.pth')
 report = dict(segmentor=judge, features=judge, target={{_base_.target_train}}, rows=8)

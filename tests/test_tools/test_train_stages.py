@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
 from shell_commands import ROOT, SHRUNK, environment, render_tiny_street, run
 
 sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 
 from toy_training import assert_same, records, toy_config, train
 
-from mmseg_cicld.engine import CheckpointError, read_checkpoint, write_checkpoint
+from mmseg_cicld.engine import CheckpointError, read_checkpoint
 from mmseg_cicld.engine.folder_lock import locked_folder
 from mmseg_cicld.engine.stages import Stage, run_stages
 
@@ -121,13 +119,9 @@ def test_two_processes(tmp_path):
 
 @pytest.fixture(scope='module')
 def street(tmp_path_factory) -> Path:
-    """A tiny street set, and weights where the quick start leaves those of its source-only network."""
+    """A tiny street set."""
     root = tmp_path_factory.mktemp('street')
     render_tiny_street(root)
-    init_default_scope('mmseg')
-    backbone = MODELS.build(Config.fromfile(ROOT / 'configs/quickstart/small_segmentor.py').model.backbone)
-    state = {f'student.backbone.{name}': value for name, value in backbone.state_dict().items()}
-    write_checkpoint(dict(state_dict=state), root / 'work_dirs/source_only_street/iter_800.pth')
     return root
 
 

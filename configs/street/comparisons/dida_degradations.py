@@ -2,12 +2,15 @@
 _base_ = ['./short.py']
 
 dida = 'model.objectives.2'
-shared = {**_base_.from_quick_start, f'{dida}.shift_encoder': 'shared'}
+shared, start = {f'{dida}.shift_encoder': 'shared'}, 'source only'
 noise = dict(type='NoiseDegradation', noise_stride=4)
 blur, blocks = dict(type='BlurDegradation'), dict(type='MaskDegradation', shape='block')
 rows = [
-    dict(name='shared encoder, own head', config='configs/street/dida-dacs_street.py', options=shared),  # noise
-    *(dict(name=name, config='configs/street/dida-dacs_street.py', options={**shared, f'{dida}.degradation': degradation})
+    dict(name=start, config='configs/street/source_only_street.py', options=_base_.source_only),
+    dict(name='shared encoder, own head', config='configs/street/dida-dacs_street.py', begin_with=start,
+         options=shared),  # noise
+    *(dict(name=name, config='configs/street/dida-dacs_street.py', begin_with=start,
+           options={**shared, f'{dida}.degradation': degradation})
       for name, degradation in {
           'noise of single pixels': dict(noise, noise_stride=1),
           'blur': blur,

@@ -1,11 +1,12 @@
 # DiDA on DACS: the rows of the paper's ablation, and degraded passes on parts of the images.
 _base_ = ['./short.py']
 
-dida, start = 'model.objectives.2', _base_.from_quick_start
+dida, start = 'model.objectives.2', 'source only'
 rows = [
-    dict(name='DACS', config='configs/street/dacs_street.py', options=start),
-    *(dict(name=name, config='configs/street/dida-dacs_street.py',
-           options={**start, **{f'{dida}.{key}': value for key, value in keys.items()}})
+    dict(name=start, config='configs/street/source_only_street.py', options=_base_.source_only),
+    dict(name='DACS', config='configs/street/dacs_street.py', begin_with=start),
+    *(dict(name=name, config='configs/street/dida-dacs_street.py', begin_with=start,
+           options={f'{dida}.{key}': value for key, value in keys.items()})
       for name, keys in {
           'degraded images alone': dict(shift_encoder=None, reconstruction=None),
           'shared encoder': dict(shift_encoder='shared', reconstruction=None),

@@ -5,8 +5,8 @@ _base_ = ['./short.py']
 daformer = 'configs/street/daformer_street.py'
 data = 'train_dataloader.dataset.translated'
 rows = [
-    dict(name='source only, DAFormer', config=daformer, options=_base_.source_only),
-    dict(name='DAFormer', config=daformer, begin_with='source only, DAFormer'),
+    dict(name='source only', config='configs/street/source_only_street.py', options=_base_.source_only),
+    dict(name='DAFormer', config=daformer, begin_with='source only'),
     *(dict(name=f'{method}, {kind}', config=daformer, begin_with=begin,
            options={**options, data: dict(data_root=f'work_dirs/sgg/{folder}', share=1.0)})
       for kind, folder in (('unguided', 'unguided'), ('LCG', 'local'), ('GSG', 'global'), ('LCG and GSG', 'both'),

@@ -1,0 +1,3 @@
+# MIC on DAFormer: masked target images, in blocks of a sixteenth of the crop, as published.
+_base_ = ['./daformer_street.py']
+model = dict(objectives=_base_.model.objectives + [dict(type='MaskedConsistency', block=8, ratio=0.7, threshold=0.968)])

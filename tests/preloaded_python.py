@@ -5,8 +5,10 @@ not have is an interpreter that was started for them. What the package imports b
 command imports beyond that, it imports. :func:`python` gives the program that takes the place of ``python``.
 """
 import atexit
+import contextlib
 import functools
 import gc
+import importlib
 import json
 import os
 import random
@@ -23,11 +25,17 @@ from pathlib import Path
 from python_relay import LENGTH, STATUS
 
 HERE = Path(__file__).parent
+# What a training imports: the package, and what of torch, mmseg and others is imported when it begins.
+PACKAGE = ('mmseg_cicld.command_line', 'mmseg.visualization', 'matplotlib.pyplot', 'torch._dynamo', 'torch.onnx')
 
 
 @functools.cache
-def python() -> Path:
-    """Starts the process, once for each process of the tests, and returns a program to be called in place of Python."""
+def python(*modules: str) -> Path:
+    """Starts the process, once for each process of the tests, and returns a program to be called in place of Python.
+
+    Args:
+        modules: What is imported before; by default the package.
+    """
     if not hasattr(os, 'pidfd_open'):  # another system than Linux: an interpreter for each command
         return Path(sys.executable)
     folder = tempfile.TemporaryDirectory(prefix='preloaded_python_')
@@ -35,9 +43,9 @@ def python() -> Path:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
-    server = subprocess.Popen([sys.executable, '-W', 'ignore', __file__, str(listener.fileno())], stdin=subprocess.PIPE,
-                              pass_fds=[listener.fileno()], env={**os.environ, 'PYTHONPATH': str(HERE.parent),
-                                                                 'OMP_NUM_THREADS': '1'})
+    server = subprocess.Popen(
+        [sys.executable, '-W', 'ignore', __file__, str(listener.fileno()), *(modules or PACKAGE)], stdin=subprocess.PIPE,
+        pass_fds=[listener.fileno()], env={**os.environ, 'PYTHONPATH': str(HERE.parent), 'OMP_NUM_THREADS': '1'})
     listener.close()
     program = Path(folder.name) / 'python'
     words = shlex.join([sys.executable, '-IS', str(HERE / 'python_relay.py'), str(path), sys.executable])
@@ -104,8 +112,8 @@ class Server:
             self._selector.unregister(asking)
         try:
             os.killpg(pid, number[0] if number else signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        except ProcessLookupError:  # not yet a group of its own
+            os.kill(pid, number[0] if number else signal.SIGKILL)
 
     def _end(self, asking: socket.socket, pid: int, ended: int) -> None:
         self._selector.unregister(ended)
@@ -113,10 +121,8 @@ class Server:
         if asking in self._selector.get_map():
             self._selector.unregister(asking)
         _, status = os.waitpid(pid, 0)
-        try:
+        with contextlib.suppress(BrokenPipeError):
             asking.sendall(STATUS.pack(status))
-        except BrokenPipeError:
-            pass
         asking.close()
 
 
@@ -131,6 +137,7 @@ def run(words: list[str], cwd: str, env: dict[str, str]) -> None:
         words.remove('-u')
         sys.stdout.reconfigure(write_through=True)
     words = words[2:] if words[0] == '-W' else words
+    sys.executable = env.get('PYTHON_EXEC', sys.executable)  # for the processes that it starts
     own = [os.path.abspath(part) for part in env.get('PYTHONPATH', '').split(os.pathsep) if part]
     rest = [part for part in sys.path[1:] if part != str(HERE.parent)]
     kind, sys.argv = (words[0], words[1:]) if words[0] in ('-c', '-m') else ('', words)
@@ -145,8 +152,8 @@ def run(words: list[str], cwd: str, env: dict[str, str]) -> None:
 
 
 if __name__ == '__main__':
-    import mmseg_cicld.command_line  # noqa: F401
-
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
     run(**Server(socket.socket(fileno=int(sys.argv[1]))).command())

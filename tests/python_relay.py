@@ -14,7 +14,7 @@ import sys
 LENGTH = struct.Struct('!I')
 STATUS = struct.Struct('!i')
 HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
-MODULES = ('mmseg_cicld.', 'torch.distributed.run')
+MODULES = ('mmseg_cicld.', 'torch.distributed.run', 'mim')
 
 
 def understood(words: list[str]) -> bool:
@@ -23,7 +23,7 @@ def understood(words: list[str]) -> bool:
     words = words[2:] if words[:2] == ['-W', 'ignore'] else words
     if len(words) >= 2 and words[0] == '-m':
         return words[1].startswith(MODULES)
-    return len(words) >= 2 and words[0] == '-c' or bool(words) and words[0].endswith('.py')
+    return bool(words) and (words[0].endswith('.py') or (words[0] == '-c' and len(words) > 1))
 
 
 def ask(server: socket.socket, words: list[str]) -> None:

@@ -1,23 +1,30 @@
 """Every repair of the host packages is applied where its fault is present, and only there."""
 import os
+import subprocess
 from pathlib import Path
 
+import preloaded_python
 import pytest
-from shell_commands import ROOT, environment, python
+from shell_commands import ROOT, environment, run
 
 from mmseg_cicld import compat
+
+
+def _python(code: str, folder: Path, **kwargs) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process that has imported nothing but torch."""
+    return run([preloaded_python.python('torch'), '-W', 'ignore', '-c', code], cwd=folder, **kwargs)
 
 
 def _checks_all(code: str, folder: Path, *paths: Path) -> bool:
     """Runs code with assertions in a process, and tells whether it came to its end."""
     env = environment(PYTHONPATH=os.pathsep.join(map(str, [*paths, ROOT])))
-    return python('-c', f'{code}print("checked")', cwd=folder, env=env).stdout.endswith('checked\n')
+    return _python(f'{code}print("checked")', folder, env=env).stdout.endswith('checked\n')
 
 
 def _error(code: str, folder: Path, *paths: Path) -> str:
     """Runs code that has to fail and returns the last line on stderr."""
     env = environment(PYTHONPATH=os.pathsep.join(map(str, [*paths, ROOT])))
-    return python('-c', code, cwd=folder, env=env, code=1).stderr.splitlines()[-1]
+    return _python(code, folder, env=env, code=1).stderr.splitlines()[-1]
 
 
 def _distribution(folder: Path, name: str) -> Path:
@@ -127,7 +134,7 @@ cfg = Config.fromfile("ours.py")
 assert MODELS.build(cfg.model).student.decode_head.num_classes == 19
 assert get_config("mmseg_cicld::quickstart/adapt_street.py").model.type == "ClassMixEMA"
 '''
-    output = python('-c', code, cwd=tmp_path)
+    output = _python(code, tmp_path)
     assert 'not installed' not in output.stdout + output.stderr
     assert 'Failed to search registry' not in output.stdout + output.stderr
 

@@ -29,6 +29,11 @@ def _optimizer(cfg):
     build_optim_wrapper(MODELS.build(cfg.model.segmentor.decode_head), cfg.optim_wrapper)
 
 
+def _runner(cfg):
+    cfg.visualizer.name = 'of this test'  # a visualizer that has the name of another is never built
+    Runner.from_cfg(cfg)
+
+
 BUILD = dict(
     model=lambda cfg: MODELS.build(cfg.model),
     data=lambda cfg: DATASETS.build(cfg.train_dataloader.dataset.source),
@@ -37,7 +42,7 @@ BUILD = dict(
     optimizer=_optimizer,
     schedule=lambda cfg: PARAM_SCHEDULERS.build(cfg.param_scheduler[0], default_args=dict(optimizer=None)),
     log=lambda cfg: LogProcessor(**cfg.log_processor),
-    runner=lambda cfg: Runner.from_cfg(cfg),
+    runner=_runner,
     loader=lambda cfg: Runner.build_dataloader(dict(cfg.val_dataloader, dataset=[1, 2])),
 )
 

@@ -108,7 +108,9 @@ def test_a_stopped_run_continues_to_the_same_weights(finished, tmp_path):
     """Stops in the source-only training, and kills, are those of tests/test_adapt/test_adaptation.py."""
     done, _ = finished
     options = QuickstartOptions(work_dir=tmp_path / 'work', data_root=done.data_root, **SMALL)
-    shutil.copytree(done.work_dir, options.work_dir, ignore=shutil.ignore_patterns('adaptation', 'summary.json'))
+    # As if it had been killed when the source-only training had just ended.
+    shutil.copytree(done.work_dir, options.work_dir, ignore=shutil.ignore_patterns(
+        'adaptation', 'segmentor', 'stages.json', 'summary.json', 'report.html'))
     numbers = [text for name, value in SMALL.items() for text in (f'--{name.replace("_", "-")}', str(value))]
     command = [preloaded_python.python(), '-m', 'mmseg_cicld.quickstart', '--work-dir', options.work_dir, '--data-root',
                options.data_root, *numbers]

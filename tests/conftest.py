@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import mmseg_cicld  # noqa: F401
 
@@ -44,7 +43,7 @@ LONGEST = ('test_readme.py', 'test_tools/test_train_test_tools.py', 'test_packag
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first, then those with the most tests."""
-    rank = {HERE / name: place for place, name in enumerate(LONGEST)}
+    rank = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: (rank.get(item.path, len(rank)), -tests[item.path]))
 

@@ -1,8 +1,9 @@
 """A Python that has imported the package, and forks for each command: a process as any other, five seconds earlier.
 
-The commands are processes of their own, with their own streams, environment, session, signals and exit codes; what they do
-not have is an interpreter that was started for them. What the package imports by itself is imported before; what a
-command imports beyond that, it imports. :func:`python` gives the program that takes the place of ``python``.
+The commands are processes of their own, with their own streams, environment, session, signals and exit codes; what they
+do not have is an interpreter that was started for them. What the package imports by itself is imported before; what a
+command imports beyond that, it imports. A command that ends with Ctrl-C may end with code 1 in place of the signal.
+:func:`python` gives the program that takes the place of ``python``.
 """
 import atexit
 import contextlib
@@ -148,7 +149,7 @@ def run(words: list[str], cwd: str, env: dict[str, str]) -> None:
     elif kind == '-m':
         runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
     else:
-        runpy.run_path(sys.argv[0], run_name='__main__')
+        runpy.run_path(os.path.abspath(sys.argv[0]), run_name='__main__')
 
 
 if __name__ == '__main__':

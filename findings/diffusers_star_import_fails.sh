@@ -16,3 +16,4 @@ except AttributeError as error:
 PYTHON
 )
 echo "$seen"
+[ "$seen" = 'module diffusers.pipelines has no attribute OnnxStableDiffusionInpaintPipelineLegacy' ]

@@ -1,5 +1,6 @@
 """Runs the training steps of one parity fixture with the fixture's own weights, images and random choices."""
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
@@ -70,11 +71,16 @@ class RecordedStreams(KeyedStreams):
 class RecordingOptimWrapper(OptimWrapper):
     """Keeps the norms of the gradients of backbone and head after each backward pass, and the last gradients."""
 
-    def attach(self, student: nn.Module) -> None:
-        self.student = student
+    def attach(self, student: nn.Module, precision: Callable[[], AbstractContextManager]) -> None:
+        self.student, self.precision = student, precision
         self.accumulated: list[list[float]] = []
         self.added: list[list[float]] = []
         self.gradients: dict[str, Tensor] = {}
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), self.precision():
+            yield
 
     def backward(self, loss, **kwargs) -> None:
         before = self._clone_gradients()
@@ -98,15 +104,19 @@ class RecordingOptimWrapper(OptimWrapper):
 
 
 class Case:
-    """A model as the fixture's config asks for, and its training steps."""
+    """A model as the fixture's config asks for, and its training steps on a device, in bfloat16 where that is asked for."""
 
-    def __init__(self, name: str, precision: str) -> None:
-        self.fixture = Fixture(name, precision)
+    def __init__(self, name: str, precision: str, device: str = 'cpu', autocast: bool = False) -> None:
+        self.fixture, self.device, self.autocast = Fixture(name, precision), device, autocast
         self.config = self.fixture.config
         self.resnet = self.config['kind'] == 'r50'
         self.model = self._model()
         self.optim_wrapper = self._optim_wrapper()
         self.initial = {name: self._initial(network) for name, network in self.networks().items()}
+
+    def precision(self) -> torch.autocast:
+        """What forward passes run in."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.autocast)
 
     def networks(self) -> dict[str, nn.Module]:
         """Returns student, teacher and the teacher of masked consistency, if it has one, by the fixture's names."""
@@ -126,7 +136,7 @@ class Case:
             rate = float(self.fixture['lr_backbone_head'][iteration][0])
             for group in self.optim_wrapper.optimizer.param_groups:
                 group['lr'] = rate * group['lr_mult']
-            self.optim_wrapper.attach(self.model.student)
+            self.optim_wrapper.attach(self.model.student, self.precision)
             data = {domain: self._batch(domain, iteration) for domain in ('source', 'target')}
             yield iteration, self.model.train_step(data, self.optim_wrapper)
 
@@ -156,7 +166,7 @@ class Case:
             fill_model(model.objectives[0].feature_distance.frozen, prefix='imnet_model.')
         model.to(self.fixture.dtype)
         model.data_preprocessor = model.student.data_preprocessor = PassThrough().to(self.fixture.dtype)
-        model.streams = RecordedStreams(self.fixture)
+        model.to(self.device).streams = RecordedStreams(self.fixture)
         model.objectives[0].register_forward_pre_hook(lambda module, args: self._listen(args[0]))
         return model.train()
 
@@ -204,10 +214,10 @@ class Case:
             valid = self.fixture.given('valid_pseudo_mask')
             if domain == 'source':
                 label = torch.from_numpy(self.fixture.given('labels_src')[iteration, index]).long()
-                sample.gt_sem_seg = PixelData(data=label[None])
+                sample.gt_sem_seg = PixelData(data=label[None].to(self.device))
             elif valid is not None:
-                sample.valid_pseudo_mask = PixelData(data=torch.from_numpy(valid[index]))
-        return dict(inputs=torch.from_numpy(images).to(self.fixture.dtype), data_samples=samples)
+                sample.valid_pseudo_mask = PixelData(data=torch.from_numpy(valid[index]).to(self.device))
+        return dict(inputs=torch.from_numpy(images).to(self.device, self.fixture.dtype), data_samples=samples)
 
 
 def published(network: nn.Module) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ def image(key: str, shape: tuple[int, int, int, int]) -> np.ndarray:
 
 def _flat(values: Tensor | np.ndarray) -> np.ndarray:
     if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
+        values = values.detach().double().cpu().numpy()
     return np.asarray(values, np.float64).ravel()
 
 

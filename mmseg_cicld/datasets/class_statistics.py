@@ -10,19 +10,10 @@ from ..ignore_index import IGNORE_INDEX
 from .domain import class_ids_as_trained
 from .file_reading import read_label
 from .file_writing import write_json
+from .image_region import count_ids
 from .loading import Loading
 from .rare_class_sampling import STATS_FILE
 from .wrapped_datasets import ignore_index_of, original
-
-_ROWS = 1024  # counting needs eight times the memory of what is counted at once
-
-
-def count_ids(label_HW: np.ndarray) -> np.ndarray:
-    """Counts the pixels of each number of a uint8 label of any size, int64 [256]."""
-    counts = np.zeros(256, np.int64)
-    for start in range(0, len(label_HW), _ROWS):
-        counts += np.bincount(label_HW[start:start + _ROWS].reshape(-1), minlength=256)
-    return counts
 
 
 def count_pixels(label_HW: np.ndarray, ignore_index: int = IGNORE_INDEX) -> dict[str, int]:

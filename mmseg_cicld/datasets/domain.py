@@ -2,10 +2,12 @@
 import copy
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
+import cv2
 import numpy as np
 from mmengine import fileio
-from mmengine.dataset import Compose
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
@@ -14,12 +16,12 @@ from ..ignore_index import IGNORE_INDEX
 from .file_reading import DataFileError, check_same_size
 from .folder_dataset import FolderDataset
 from .ignored_pixels import checked_ignore_index, fill_transforms
+from .image_cache import ImageCache
 from .loading import Loading
-from .wrapped_datasets import ignore_index_of, is_local, map_leaves, original
+from .sample_reading import CropPlan, Draw, StepwisePlan
+from .wrapped_datasets import ignore_index_of, is_local, map_leaves, original, parts
 
-# Transforms that draw nothing: a second crop of the same file need not decode and resize it again.
-DETERMINISTIC = ('LoadImageStrictly', 'LoadLabelStrictly', 'LoadPseudoLabelMargins', 'LoadImageFromFile',
-                 'LoadAnnotations', 'Resize')
+T = TypeVar('T')
 
 
 def build_dataset(config: dict, role: str) -> Dataset:
@@ -88,14 +90,18 @@ class Domain:
     Args:
         dataset: A dataset with labels in ``gt_sem_seg`` if it is the source.
         role: ``'source'`` or ``'target'``, for messages.
+        cache: Folder of this domain in a cache of decoded images, see :class:`ImageCache`. None: files are decoded.
     """
 
-    def __init__(self, dataset: Dataset, role: str) -> None:
+    def __init__(self, dataset: Dataset, role: str, cache: str | None = None) -> None:
         self.dataset, self.role = dataset, role
         self.classes = tuple(dataset.metainfo.get('classes') or ())
         self.ignore_index = ignore_index_of(dataset)
         if not len(dataset):
             raise ValueError(f'the {role} dataset {type(dataset).__name__} is empty')
+        self.parts = parts(dataset)
+        self._caches = [] if cache is None else [ImageCache(os.path.join(cache, str(place)), part, self.ignore_index)
+                                                 for place, part in enumerate(self.parts)]
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -105,34 +111,53 @@ class Domain:
         part, place = original(self.dataset, index)
         return part.get_data_info(place)
 
-    def reader(self, index: int) -> Callable[[], dict]:
-        """Returns a function that gives the sample with a fresh augmentation at each call.
+    def reader(self, index: int) -> Callable[[], Draw]:
+        """Returns a function that draws a fresh augmentation of the sample at each call.
 
         Files are read once, at the first call; augmentations draw from the global random streams.
         """
         part, place = original(self.dataset, index)
         if not isinstance(part, BaseSegDataset):
-            return lambda: self._guarded(index, lambda: part[place])
-        steps = part.pipeline.transforms
-        split = next((i for i, step in enumerate(steps) if type(step).__name__ not in DETERMINISTIC), len(steps))
-        kept: list[dict] = []
+            return lambda: Draw(lambda: self._guarded_sample(index, lambda: part[place]))
+        kept: list[tuple[CropPlan | StepwisePlan, dict]] = []
 
-        def read() -> dict:
+        def draw() -> Draw:
             if not kept:
-                kept.append(Compose(steps[:split])(self.data_info(index)))
-            return Compose(steps[split:])(copy.deepcopy(kept[0]))
-        return lambda: self._guarded(index, read)
+                kept.append(self._loaded(part, index, place))
+            plan, results = kept[0]
+            return plan.draw(results)
 
-    def _guarded(self, index: int, read: Callable[[], dict]) -> dict:
+        def guarded() -> Draw:
+            drawn = self._guarded(index, draw)
+            return replace(drawn, finish=lambda: self._guarded_sample(index, drawn.finish))
+        return guarded
+
+    def _loaded(self, part: BaseSegDataset, index: int, place: int) -> tuple[CropPlan | StepwisePlan, dict]:
+        steps = part.pipeline.transforms
+        plan = CropPlan.of(steps, self.ignore_index)
+        if plan is not None and self._caches:
+            cache = next(cache for cache, one in zip(self._caches, self.parts) if one is part)
+            return plan, plan.loaded_from(self.data_info(index), *cache[place])
+        if plan is not None:
+            results = plan.loaded(self.data_info(index))
+            if plan.takes(results):
+                return plan, results
+        stepwise = StepwisePlan(steps)
+        return stepwise, stepwise.loaded(self.data_info(index))
+
+    def _guarded_sample(self, index: int, read: Callable[[], dict]) -> dict:
+        sample = self._guarded(index, read)
+        if sample is None:
+            raise DataFileError(self._explain(index, ValueError('a transform returned None')))
+        return sample
+
+    def _guarded(self, index: int, read: Callable[[], T]) -> T:
         try:
-            sample = read()
+            return read()
         except DataFileError as error:
             raise DataFileError(f'{self.role} dataset: {error}') from error
         except Exception as error:
             raise DataFileError(self._explain(index, error)) from error
-        if sample is None:
-            raise DataFileError(self._explain(index, ValueError('a transform returned None')))
-        return sample
 
     def _explain(self, index: int, error: Exception) -> str:
         info = self.data_info(index)
@@ -153,6 +178,11 @@ class Domain:
                 f'train_dataloader.dataset.{self.role}.pipeline')
 
 
+def domain_folders(cache: str | None) -> dict[str, str | None]:
+    """Returns the folder of each domain in a cache, None for all without one."""
+    return {name: None if cache is None else os.path.join(cache, name) for name in ('source', 'target', 'translated')}
+
+
 def class_ids_as_trained(label_HW: np.ndarray, info: dict) -> np.ndarray:
     """Turns the numbers of a label file into training ids, as ``reduce_zero_label`` and custom classes ask.
 
@@ -171,4 +201,4 @@ def class_ids_as_trained(label_HW: np.ndarray, info: dict) -> np.ndarray:
         for old, new in info['label_map'].items():
             renamed[old] = new
         table = renamed[table]
-    return table.astype(np.uint8)[label_HW]
+    return label_HW if (table == np.arange(256)).all() else cv2.LUT(label_HW, table.astype(np.uint8))

@@ -7,7 +7,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 PNG, JPEG, TIFF = b'\x89PNG', b'\xff\xd8\xff', (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _HEAD = 1024  # bytes in which the formats say that a picture moves, or how it is compressed
 _MAX_PAGES = 1000  # of a damaged file whose pages point at each other
-_PNG_BITS, _PNG_COLOUR_TYPE, _PNG_GREY = 24, 25, 0
+_PNG_BITS, _PNG_COLOUR_TYPE, _PNG_GREY, _PNG_COLOUR = 24, 25, 0, 2
 # Tags of TIFF 6.0, and values of them.
 _SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _BANDS, _EXTRA_BANDS, _NUMBER_FORMAT = _TAGS = 254, 258, 262, 277, 338, 339
 _PREVIEW_OR_MASK, _WHITE_IS_ZERO, _GREY, _PALETTE, _ALPHA, _FLOAT = 1 | 4, 0, (0, 1), 3, (1, 2), 3
@@ -42,6 +42,17 @@ def small_grey_bits(data: bytes) -> int | None:
     elif data.startswith(TIFF) and (page := tiff_pages(data)[0]).get(_PHOTOMETRIC, (None,))[0] in _GREY:
         bits = page.get(_BITS, (1,))[0]
     return bits if bits in (2, 4) else None
+
+
+def is_plain_grey_png(data: bytes) -> bool:
+    """Whether a file is a grey PNG of 8 bits, whose numbers every decoder gives as they are."""
+    return data.startswith(PNG) and data[_PNG_BITS:_PNG_COLOUR_TYPE + 1] == bytes((8, _PNG_GREY))
+
+
+def is_plain_colour_png(data: bytes) -> bool:
+    """Whether a file is a PNG of 8-bit colours without transparency or an orientation: three numbers a pixel."""
+    return (data.startswith(PNG) and data[_PNG_BITS:_PNG_COLOUR_TYPE + 1] == bytes((8, _PNG_COLOUR))
+            and b'tRNS' not in data and b'eXIf' not in data)
 
 
 def is_white_zero(data: bytes) -> bool:

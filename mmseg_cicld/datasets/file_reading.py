@@ -7,7 +7,8 @@ from mmengine import fileio
 from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from .file_formats import (JPEG, PNG, TIFF, bands_without_colour, has_pages, is_deep_tiff, is_lossy, is_palette_tiff,
-                           is_white_zero, small_grey_bits)
+                           is_plain_colour_png, is_plain_grey_png, is_white_zero, small_grey_bits)
+from .png_decoding import quick_png
 
 END_MARKS = {PNG: b'IEND', JPEG: b'\xff\xd9'}  # first bytes of the format -> last bytes
 TAIL = 1024
@@ -145,6 +146,9 @@ def check_same_size(image_path: str, image_hw: tuple[int, int], label_path: str,
 
 def _decoded(path: str, data: bytes, color_type: str) -> np.ndarray:
     """Decodes to the depth of the file."""
+    quick = quick_png(data, 3) if color_type == 'color' and is_plain_colour_png(data) else None
+    if quick is not None:
+        return cv2.cvtColor(quick, cv2.COLOR_RGB2BGR)
     # OpenCV refuses to turn deep TIFFs into colour images.
     flags = cv2.IMREAD_UNCHANGED if is_deep_tiff(data) else COLOR_TYPES[color_type] | cv2.IMREAD_ANYDEPTH
     flags = cv2.IMREAD_UNCHANGED if color_type == 'unchanged' else flags
@@ -164,6 +168,14 @@ def _decoded(path: str, data: bytes, color_type: str) -> np.ndarray:
 
 
 def _decoded_label(data: bytes) -> tuple[np.ndarray, str]:
+    if is_plain_grey_png(data) and END_MARKS[PNG] in data[-TAIL:]:
+        label = quick_png(data, 1)
+        if label is not None:
+            return label, 'L'
+        # OpenCV is quicker than Pillow; what it does not read, Pillow explains.
+        label = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if label is not None and label.ndim == 2 and label.dtype == np.uint8:
+            return label, 'L'
     try:
         with _opened(data) as image:
             return np.array(image), image.mode
@@ -179,7 +191,7 @@ def _decoded_label(data: bytes) -> tuple[np.ndarray, str]:
 
 def _as_class_ids(path: str, label: np.ndarray) -> np.ndarray:
     if label.dtype in (bool, np.uint8):
-        return label.astype(np.uint8)
+        return label.astype(np.uint8, copy=False)
     if not np.issubdtype(label.dtype, np.integer):
         raise DataFileError(f'label {path} holds {label.dtype} numbers: save class ids as an 8-bit PNG')
     if label.size and (label.min() < 0 or label.max() > 255):

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..ignore_index import IGNORE_INDEX
-from .class_statistics import count_ids
 from .domain import class_ids_as_trained
 from .file_reading import DataFileError, MissingFileError, check_same_size
+from .image_region import count_ids
 from .loading import Loading
 
 ALL_IGNORE, FEW_BITS = 'all-ignore', 'few bits'

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..random_streams import KeyedStreams
 from .domain import Domain, build_dataset
+from .sample_reading import Draw
 from .wrapped_datasets import is_local, leaf_configs
 
 STREAM = 'data.translated'
@@ -22,13 +23,15 @@ class TranslatedSource:
         config: Its config; the translations are read with the same one, from another ``data_root``.
         data_root: Folder that the translation has written.
         share: Probability in (0, 1] of the translation. 1 takes translations alone, except for the dropped images.
+        cache: Folder of the translations in a cache of decoded images, see :class:`Domain`.
 
     Raises:
         ValueError: If ``share`` is out of range, the translation is not finished, the config reads files of the source
             whatever its ``data_root`` is, or the folder has images that the source does not have.
     """
 
-    def __init__(self, original: Domain, config: dict, data_root: str, share: float = 0.5) -> None:
+    def __init__(self, original: Domain, config: dict, data_root: str, share: float = 0.5,
+                 cache: str | None = None) -> None:
         if not 0 < share <= 1:
             raise ValueError(f'train_dataloader.dataset.translated.share is {share}, allowed is above 0 up to 1')
         if config.get('data_root') is None:
@@ -42,7 +45,7 @@ class TranslatedSource:
             raise ValueError(f'{data_root} is a translation that was stopped: run tools/translate_dataset.py once more '
                              'to finish it, or correct train_dataloader.dataset.translated.data_root')
         self.original, self.share = original, share
-        self.translated = Domain(build_dataset(dict(config, data_root=data_root), 'translated source'), 'source')
+        self.translated = Domain(build_dataset(dict(config, data_root=data_root), 'translated source'), 'source', cache)
         _refuse_files_of_the_source(original, self.translated)
         places = {_name(original, index): index for index in range(len(original))}
         names = [_name(self.translated, index) for index in range(len(self.translated))]
@@ -53,7 +56,7 @@ class TranslatedSource:
                              'translated.data_root to that of this source')
         self._index = {places[name]: index for index, name in enumerate(names)}
 
-    def reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], dict]:
+    def reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], Draw]:
         """Returns what reads a source image, or its translation, as :meth:`Domain.reader` does."""
         if index in self._index and streams.numpy(STREAM, position).random() < self.share:
             return self.translated.reader(self._index[index])

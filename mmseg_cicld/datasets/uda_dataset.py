@@ -1,5 +1,5 @@
 """Pairs of a labelled source image and an unlabelled target image, drawn by key."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -7,9 +7,10 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from ..random_streams import KeyedStreams, seeded_globals
-from .domain import Domain, build_dataset
+from .domain import Domain, build_dataset, domain_folders
 from .file_reading import DataFileError
 from .rare_class_sampling import RareClassSampling
+from .sample_reading import Draw
 from .translated_source import TranslatedSource
 from .weighted_datasets import WeightedConcatDataset, WeightedOrder
 
@@ -43,16 +44,20 @@ class UDADataset(Dataset):
             see :class:`RareClassSampling`. None: off.
         translated: ``dict(data_root=..., share=0.5)``, translations of the source images that take their place in
             that share of the draws, see :class:`TranslatedSource`. None: off.
+        cache: Folder of ``tools/dataset_converters/cache_dataset.py``, from which images are read instead of from their
+            files. None: off.
 
     Raises:
         ValueError: If the two datasets have other classes, ignore index or ``reduce_zero_label``, or one is empty.
     """
 
     def __init__(self, source: dict, target: dict | None = None, rare_class_sampling: dict | None = None,
-                 translated: dict | None = None) -> None:
-        self.source = Domain(build_dataset(source, 'source'), 'source')
-        self.target = None if target is None else Domain(build_dataset(target, 'target'), 'target')
-        self._translated = None if translated is None else TranslatedSource(self.source, source, **translated)
+                 translated: dict | None = None, cache: str | None = None) -> None:
+        folders = domain_folders(cache)
+        self.source = Domain(build_dataset(source, 'source'), 'source', folders['source'])
+        self.target = None if target is None else Domain(build_dataset(target, 'target'), 'target', folders['target'])
+        self._translated = (None if translated is None else
+                            TranslatedSource(self.source, source, cache=folders['translated'], **translated))
         if not self.source.classes:
             raise ValueError('the source dataset has no classes: set metainfo=dict(classes=[...]) of '
                              'train_dataloader.dataset.source')
@@ -62,6 +67,13 @@ class UDADataset(Dataset):
         self._target_order = None if self.target is None else _order('target_order', self.target.dataset)
         self.rare_classes = (None if rare_class_sampling is None
                              else RareClassSampling.of_dataset(self.source.dataset, **rare_class_sampling))
+
+    @property
+    def domains(self) -> dict[str, Domain]:
+        """All that images are read from, by the names of their folders in a cache."""
+        translated = None if self._translated is None else self._translated.translated
+        named = dict(source=self.source, target=self.target, translated=translated)
+        return {name: domain for name, domain in named.items() if domain is not None}
 
     @property
     def metainfo(self) -> dict:
@@ -90,39 +102,53 @@ class UDADataset(Dataset):
     def _source_sample(self, streams: KeyedStreams, position: int) -> dict:
         if self.rare_classes is None:
             read = self._source_reader(self._source_order(streams, position), streams, position)
-            return self._read_source(read, streams, position, 0)
+            return self._read_source(read, streams, position)
         class_id, index = self.rare_classes.draw(streams.numpy('data.rare_class', position))
         read = self._source_reader(index, streams, position)
-        for attempt in range(MAX_RECROPS + 1):
-            sample = self._read_source(read, streams, position, attempt)
-            if self.rare_classes.enough((sample['data_samples'].gt_sem_seg.data == class_id).sum()):
-                break
-        return sample  # the last crop is used whether or not it shows enough
+        for attempt in range(MAX_RECROPS):
+            sample = self._read_source(read, streams, position, attempt, class_id)
+            if sample is not None:
+                return sample
+        return self._read_source(read, streams, position, MAX_RECROPS)  # used whether or not it shows enough
 
-    def _source_reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], dict]:
+    def _source_reader(self, index: int, streams: KeyedStreams, position: int) -> Callable[[], Draw]:
         if self._translated is None:
             return self.source.reader(index)
         return self._translated.reader(index, streams, position)
 
-    def _read_source(self, read: Callable[[], dict], streams: KeyedStreams, position: int, attempt: int) -> dict:
+    def _read_source(self, read: Callable[[], Draw], streams: KeyedStreams, position: int, attempt: int = 0,
+                     class_id: int | None = None) -> dict | None:
+        """Draws a crop; returns None if it shows too little of the class."""
         with seeded_globals(streams.integer('data.source_transforms', position, attempt)):
-            sample = read()
+            draw = read()
+            if draw.counts is not None and not self._enough(draw.counts, class_id) and not self._unknown(draw.counts):
+                return None
+            sample = draw.finish()
         self._check_label(sample)
-        return sample
+        counts = _counts(sample) if draw.counts is None else draw.counts
+        self._refuse_ids(sample, self._unknown(counts))
+        return sample if self._enough(counts, class_id) else None
+
+    def _enough(self, counts: Mapping[int, int], class_id: int | None) -> bool:
+        return class_id is None or self.rare_classes.enough(counts.get(class_id, 0))
+
+    def _unknown(self, counts: Mapping[int, int]) -> list[int]:
+        return sorted(number for number in counts if number >= len(self.source.classes)
+                      and number != self.source.ignore_index)
 
     def _check_label(self, sample: dict) -> None:
-        data_sample = sample['data_samples']
-        file = data_sample.metainfo.get('seg_map_path') or data_sample.metainfo.get('img_path', 'a source file')
-        if 'gt_sem_seg' not in data_sample:
+        file = _file(sample)
+        if 'gt_sem_seg' not in sample['data_samples']:
             raise DataFileError(f'{file} comes without a label: the source pipeline needs LoadLabelStrictly and the '
                                 'source dataset data_prefix.seg_map_path')
-        label = data_sample.gt_sem_seg.data
+        label = sample['data_samples'].gt_sem_seg.data
         if label.shape != (1, *sample['inputs'].shape[1:]):
             raise DataFileError(f'the label of {file} has the shape {tuple(label.shape)} after the transforms, its '
                                 f'image {tuple(sample["inputs"].shape)}: the label must have one number a pixel')
-        bad = label[(label >= len(self.source.classes)) & (label != self.source.ignore_index)]
-        if bad.numel():
-            raise DataFileError(f'the label {file} has the ids {sorted(set(bad.tolist()))[:10]}, allowed are 0 to '
+
+    def _refuse_ids(self, sample: dict, ids: list[int]) -> None:
+        if ids:
+            raise DataFileError(f'the label {_file(sample)} has the ids {ids[:10]}, allowed are 0 to '
                                 f'{len(self.source.classes) - 1} and {self.source.ignore_index} (ignore): convert the '
                                 'labels, or list all classes in metainfo.classes. To see all such files run '
                                 'tools/dataset_converters/check_dataset.py')
@@ -133,11 +159,21 @@ class UDADataset(Dataset):
         else:
             index = int(streams.numpy('data.target', position).integers(len(self.target)))
         with seeded_globals(streams.integer('data.target_transforms', position)):
-            sample = self.target.reader(index)()
+            sample = self.target.reader(index)().finish()
         # No method may see a target label, not even by accident.
         if 'gt_sem_seg' in sample['data_samples']:
             del sample['data_samples'].gt_sem_seg
         return sample
+
+
+def _file(sample: dict) -> str:
+    metainfo = sample['data_samples'].metainfo
+    return metainfo.get('seg_map_path') or metainfo.get('img_path', 'a source file')
+
+
+def _counts(sample: dict) -> dict[int, int]:
+    numbers, counts = sample['data_samples'].gt_sem_seg.data.unique(return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist()))
 
 
 class KeyedOrder:

@@ -3,7 +3,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from ..random_streams import KeyedStreams, seeded_globals
-from .domain import Domain, build_dataset
+from .domain import Domain, build_dataset, domain_folders
 from .uda_dataset import DrawKey, KeyedOrder
 
 DOMAINS = ('source', 'target')
@@ -19,17 +19,19 @@ class UnlabelledDataset(Dataset):
     Args:
         source: Config of a dataset, None to learn from the target alone.
         target: Config of a dataset, None to learn from the source alone.
+        cache: Folder of decoded images, see :class:`UDADataset`.
 
     Raises:
         ValueError: If neither is given, or one is empty.
     """
 
-    def __init__(self, source: dict | None = None, target: dict | None = None) -> None:
+    def __init__(self, source: dict | None = None, target: dict | None = None, cache: str | None = None) -> None:
         given = {name: config for name, config in zip(DOMAINS, (source, target)) if config is not None}
         if not given:
             raise ValueError('UnlabelledDataset has neither train_dataloader.dataset.source nor '
                              'train_dataloader.dataset.target: set one, or both')
-        self.domains = {name: Domain(build_dataset(config, name), name) for name, config in given.items()}
+        folders = domain_folders(cache)
+        self.domains = {name: Domain(build_dataset(config, name), name, folders[name]) for name, config in given.items()}
         self._orders = {name: KeyedOrder(f'{name}_order', len(domain)) for name, domain in self.domains.items()}
 
     @property
@@ -52,7 +54,7 @@ class UnlabelledDataset(Dataset):
     def _sample(self, name: str, streams: KeyedStreams, position: int) -> dict:
         read = self.domains[name].reader(self._orders[name](streams, position))
         with seeded_globals(streams.integer(f'data.{name}_transforms', position)):
-            sample = read()
+            sample = read().finish()
         if 'gt_sem_seg' in sample['data_samples']:
             del sample['data_samples'].gt_sem_seg
         return sample

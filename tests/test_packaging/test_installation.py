@@ -86,7 +86,7 @@ def test_requirements_leave_the_choice_of_the_host_packages(wheel):
     always = ' '.join(need for need in needs if 'extra ==' not in need)
     assert 'torch' in always and 'diffusers' in always and 'mm' not in always
     for extra, name in (('openmmlab', 'mmcv-lite==2.1.0'), ('onedl', 'onedl-mmcv==2.3.6'), ('tests', 'pytest'),
-                        ('foundation', 'transformers')):
+                        ('foundation', 'transformers'), ('fast', 'imagecodecs')):
         assert any(need.startswith(name) and extra in need for need in needs), extra
 
 

@@ -56,6 +56,19 @@ def test_heads_take_their_classes_from_the_dataset(monkeypatch, capsys, tool, ar
     sys.modules.pop('benchmark_step', None)
 
 
+def test_networks_that_denoise_are_estimated(monkeypatch, capsys):
+    """The teacher predicts by a scheduler, whose tables hold values: they are copied, and no timestep is read."""
+    script = FOLDER / 'estimate_memory.py'
+    monkeypatch.syspath_prepend(str(FOLDER))
+    options = ['model.segmentor.data_preprocessor.size=64,64', 'model.segmentor.decode_head.inference.steps=3',
+               'model.segmentor.decode_head.training.prediction_steps=3']
+    monkeypatch.setattr(sys, 'argv', [str(script), str(CONFIG.parents[1] / 'street/cicld_street.py'), '--cfg-options', *options])
+    runpy.run_path(str(script), run_name='__main__')
+    mib = json.loads(capsys.readouterr().out)['mib']
+    assert set(mib) == {'source', 'mix', 'align'} and mib['mix'] >= mib['source'] > 0
+    sys.modules.pop('benchmark_step', None)
+
+
 @pytest.mark.parametrize('tool', ['estimate_memory', 'benchmark_step'])
 def test_a_wrong_key_is_one_line(monkeypatch, tool):
     script = FOLDER / f'{tool}.py'

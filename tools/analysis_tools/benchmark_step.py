@@ -21,6 +21,7 @@ from torch import nn
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import check_num_classes
+from mmseg_cicld.engine.acceleration import compile_segmentors
 
 try:
     import resource
@@ -41,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--threads', type=int, default=None, help='CPU threads, all by default')
     parser.add_argument('--amp', nargs='?', const='bfloat16', choices=['bfloat16', 'float16'], default=None)
     parser.add_argument('--channels-last', action='store_true', help='store 4-D weights and images channels last')
-    parser.add_argument('--compile', action='store_true', help='compile backbone and head of both networks')
+    parser.add_argument('--compile', action='store_true', help='compile backbones, necks and heads of all networks')
     return parser
 
 
@@ -51,9 +52,7 @@ def build(config: Config, args: argparse.Namespace) -> tuple[nn.Module, object]:
     if args.channels_last:
         model.to(memory_format=torch.channels_last)
     if args.compile:
-        for network in (model.student, model.teacher and model.teacher.network):
-            for part in () if network is None else (network.backbone, network.decode_head):
-                part.forward = torch.compile(part.forward)
+        compile_segmentors(model)
     wrapper = dict(config.optim_wrapper)
     if args.amp == 'bfloat16':
         wrapper.update(type='AutocastOptimWrapper', dtype='bfloat16')

@@ -8,6 +8,7 @@ import contextlib
 import json
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 from unittest.mock import patch
 
 import torch
@@ -16,7 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -24,6 +25,7 @@ from mmseg_cicld.command_line import add_config_options, load_config, one_line_e
 from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.models import head_losses
 from mmseg_cicld.models.decode_heads.phase_convolution import PhaseConv2d
+from mmseg_cicld.models.diffusion.sampling import ReverseProcess
 from mmseg_cicld.uda.unsaved_network import UnsavedNetwork
 
 # Two moments in float32 for each trained parameter, as AdamW keeps them.
@@ -92,8 +94,28 @@ def as_on_a_gpu() -> Iterator[None]:
         return torch.zeros(())
 
     with patch('mmseg.models.decode_heads.decode_head.accuracy', accuracy), \
-            patch.object(head_losses, 'accuracy', accuracy), patch.object(PhaseConv2d, '_splits', False):
+            patch.object(head_losses, 'accuracy', accuracy), patch.object(PhaseConv2d, '_splits', False), \
+            patch.object(Tensor, '__deepcopy__', partialmethod(deepcopied, Tensor.__deepcopy__)), \
+            patch.object(ReverseProcess, 'latents', denoised):
         yield
+
+
+def denoised(process: ReverseProcess, predict: Callable[[Tensor, Tensor], Tensor], begin_BChw: Tensor,
+             noise_BChw: Tensor, seed: object) -> Iterator[Tensor]:
+    """Calls the denoiser as often as the reverse process does; schedulers branch on timesteps, which have no value here."""
+    latent_BChw = begin_BChw + noise_BChw
+    for _ in range(len(process.times)):
+        times_B = torch.zeros(len(begin_BChw), dtype=torch.int64)
+        latent_BChw = latent_BChw - predict(latent_BChw, times_B).to(begin_BChw.dtype)
+        yield latent_BChw
+
+
+def deepcopied(tensor: Tensor, usual: Callable[[Tensor, dict], Tensor], memo: dict) -> Tensor:
+    """Copies a tensor; one with content, as a scheduler's tables are, is copied as if there were none without."""
+    if isinstance(tensor, FakeTensor):
+        return memo.setdefault(id(tensor), tensor.clone())
+    with unset_fake_temporarily():
+        return usual(tensor, memo)
 
 
 def objective_peaks(model: nn.Module, batch: dict, amp: bool) -> dict[str, int]:

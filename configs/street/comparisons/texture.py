@@ -3,12 +3,14 @@
 names = dict(classes='data/texture/classes.json')
 source = dict(type='FolderDataset', data_root='data/texture/source', metainfo=names,
               data_prefix=dict(img_path='images/train', seg_map_path='labels/train'))
+validation = dict(
+    type='FolderDataset', data_root='data/texture/target', metainfo=names,
+    data_prefix=dict(img_path='images/val', seg_map_path='labels/val'))
 texture = {
     'model.segmentor.decode_head.num_classes': 8,
     'train_dataloader.dataset.source': source,
-    'val_dataloader.dataset': dict(
-        type='FolderDataset', data_root='data/texture/target', metainfo=names,
-        data_prefix=dict(img_path='images/val', seg_map_path='labels/val')),
+    'val_dataloader.dataset': validation,
+    'test_dataloader.dataset': validation,
 }
 texture_target = {
     'train_dataloader.dataset.target': dict(

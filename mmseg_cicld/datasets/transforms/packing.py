@@ -5,6 +5,8 @@ from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
+from ..image_region import channels_first
+
 
 @TRANSFORMS.register_module()
 class PackUDAInputs(PackSegInputs):
@@ -23,6 +25,10 @@ class PackUDAInputs(PackSegInputs):
 
     def transform(self, results: dict) -> dict:
         """Returns ``inputs`` and ``data_samples`` with ``valid_pseudo_mask`` (uint8 [1, H, W], 1 = usable)."""
+        image = results['img']
+        if image.dtype == np.uint8:
+            # The parent takes memory that lies as it wants as it is; its own way there is slow. It is no view of a cache.
+            results['img'] = channels_first(image.reshape(*image.shape[:2], -1)).transpose(1, 2, 0)
         packed = super().transform(results)
         mask_HW = results.get('valid_pseudo_mask')
         image_hw = results['img'].shape[:2]

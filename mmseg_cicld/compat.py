@@ -13,7 +13,7 @@ import sys
 import types
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
-from typing import NoReturn
+from typing import Any, NoReturn
 
 TWO_WAYS = (
     'Install one of the two sets of host packages, never both in one environment: pip install mmsegmentation==1.2.2 '
@@ -190,7 +190,7 @@ def lay_out_configs_once() -> None:
     A training asks for the text for its log, its file, the writers of its curves and each checkpoint, and mmengine has yapf
     lay it out every time: up to a second of processor time.
     """
-    module = importlib.import_module('mmengine.config.config')
+    module: Any = importlib.import_module('mmengine.config.config')
     lay_out = module.FormatCode
 
     @functools.lru_cache(maxsize=8)

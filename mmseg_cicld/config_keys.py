@@ -9,7 +9,7 @@ from .build_errors import did_you_mean
 
 # What the runner of this package and mmengine's read beside the arguments of mmengine's Runner.
 _OF_RUNNERS = ('activation_checkpointing', 'allow_changed_resume', 'allow_unsafe_checkpoints', 'channels_last',
-               'compile', 'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters', 'hand_over',
+               'compile', 'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters', 'fsdp', 'hand_over',
                'label_audit', 'model_wrapper_cfg', 'runner_type', 'sync_bn', 'tta_model', 'tta_pipeline')
 TRAINING_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | frozenset(_OF_RUNNERS)
 _SHORTEST = 6  # of shorter words too many are one letter from another word

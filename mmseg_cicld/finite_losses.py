@@ -7,6 +7,8 @@ from mmengine.optim import OptimWrapper
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from .sharded_tensors import local_part
+
 
 class NonFiniteLossError(RuntimeError):
     """A loss or a gradient is NaN or infinite on some process; nothing has been updated from it on any."""
@@ -57,13 +59,13 @@ def _scales_losses(optim_wrapper: OptimWrapper) -> bool:
 
 
 def _gradients(optim_wrapper: OptimWrapper) -> list[Tensor]:
-    return [parameter.grad for group in optim_wrapper.param_groups for parameter in group['params']
+    return [local_part(parameter.grad) for group in optim_wrapper.param_groups for parameter in group['params']
             if parameter.grad is not None]
 
 
 def _broken_gradients(model: nn.Module) -> list[str]:
     names = [name for name, parameter in model.named_parameters()
-             if parameter.grad is not None and not torch.isfinite(parameter.grad).all()]
+             if parameter.grad is not None and not torch.isfinite(local_part(parameter.grad)).all()]
     more = f' and {len(names) - 1} other parameters' if len(names) > 1 else ''
     return [f'the gradient of {names[0]}{more} is not finite'] if names else []
 

@@ -66,7 +66,8 @@ def shrink(segmentor: dict) -> None:
         head.in_channels = [32] * 4
     elif segmentor.backbone.type == 'TunedBackbone':
         shrink_vit(segmentor.backbone.backbone)
-        segmentor.backbone.tuning.first_block = 0
+        if 'first_block' in segmentor.backbone.tuning:
+            segmentor.backbone.tuning.first_block = 0
         segmentor.neck.update(in_channels=32, out_channels=16)
         head.update(in_channels=[16] * 4, channels=16)
         head.decoder_params.embed_dims = 16

@@ -13,10 +13,15 @@ from torch import nn
 
 ROOT = Path(__file__).parents[1]
 ALL = {path.stem: path for path in sorted((ROOT / 'configs' / 'vfm_uda').glob('*.py'))}
-TUNED = {name: path for name, path in ALL.items() if '-lora_' in name or '-soma_' in name}
+TUNINGS = {
+    'lora': dict(type='LoRATuning', rank=16, alpha=16),
+    'soma': dict(type='LoRATuning', rank=16, alpha=16, first_block=8, initialisation='smallest_singular'),
+    'frozen': dict(type='FrozenTuning'), 'last4': dict(type='LastBlocksTuning', blocks=4),
+    'tokens': dict(type='LearnableTokens', tokens=100, rank=16)}
+TUNED = {name: path for name, path in ALL.items() if any(f'-{kind}_' in name for kind in TUNINGS)}
 CONFIGS = {name: path for name, path in ALL.items() if name not in TUNED}
 NETWORKS = {'dinov2-small': (384, 12, 6), 'dinov2-base': (768, 12, 12), 'dinov2-large': (1024, 24, 16),
-            'dinov3-large': (1024, 24, 16)}
+            'dinov3-small': (384, 12, 6), 'dinov3-base': (768, 12, 12), 'dinov3-large': (1024, 24, 16)}
 BENCHMARKS = ('gta2cityscapes', 'synthia2cityscapes', 'cityscapes2acdc', 'cityscapes2darkzurich')
 # Base rates of the published configs, by network and benchmark; all others have 5e-5.
 BASE_RATES = {('dinov2-large', 'gta2cityscapes'): 1e-5, ('dinov3-large', 'gta2cityscapes'): 1e-5}
@@ -64,8 +69,9 @@ def test_names_say_what_is_inside(name):
     assert config.val_dataloader.dataset.data_root == config.test_dataloader.dataset.data_root == f'data/{target}'
 
 
-def test_all_synthetic_to_all_real_domains():
-    adapted, lone = (Config.fromfile(CONFIGS[f'{method}_dinov2-large_4xb2-40k_synthetic2real-1024x1024'])
+@pytest.mark.parametrize('network', NETWORKS)
+def test_all_synthetic_to_all_real_domains(network):
+    adapted, lone = (Config.fromfile(CONFIGS[f'{method}_{network}_4xb2-40k_synthetic2real-1024x1024'])
                      for method in ('vfm-uda', 'source-only'))
     data = adapted.train_dataloader.dataset
     assert [part.data_root for part in data.source.datasets] == ['data/gta', 'data/synthia']
@@ -79,14 +85,19 @@ def test_all_synthetic_to_all_real_domains():
     assert scored == [*adapted.val_evaluator.domains.values()] == [part.data_root for part in data.target.datasets]
 
 
-@pytest.mark.parametrize('kind, tuning', [
-    ('lora', dict()), ('soma', dict(first_block=8, initialisation='smallest_singular'))])
-def test_tuned_networks_differ_in_tuning_and_rates(kind, tuning):
-    adapted, lone = (Config.fromfile(TUNED[f'{method}_dinov2-large-{kind}_4xb2-40k_gta2cityscapes-1024x1024'])
+@pytest.mark.parametrize('network, kind', [
+    *((network, kind) for network in NETWORKS for kind in ('lora', 'soma')),
+    *(('dinov2-large', kind) for kind in ('frozen', 'last4', 'tokens'))])
+def test_tuned_networks_differ_in_tuning_and_rates(network, kind):
+    adapted, lone = (Config.fromfile(TUNED[f'{method}_{network}-{kind}_4xb2-40k_gta2cityscapes-1024x1024'])
                      for method in ('vfm-uda', 'source-only'))
-    assert len(TUNED) == 4 and lone.model.segmentor == adapted.model.segmentor
-    assert adapted.model.segmentor.backbone.tuning == dict(type='LoRATuning', rank=16, alpha=16, **tuning)
-    assert adapted.model.segmentor.backbone.backbone.weights == 'facebook/dinov2-large'
+    width, blocks, _ = NETWORKS[network]
+    assert len(TUNED) == 30 and lone.model.segmentor == adapted.model.segmentor
+    expected = dict(TUNINGS[kind], first_block=blocks // 3) if kind == 'soma' else TUNINGS[kind]
+    assert adapted.model.segmentor.backbone.tuning == expected
+    inner, neck = adapted.model.segmentor.backbone.backbone, adapted.model.segmentor.neck
+    assert inner.weights.startswith(f'facebook/{network[:6]}') and neck.in_channels == width
+    assert (inner.model.hidden_size, inner.model.num_hidden_layers, inner.model.num_attention_heads) == NETWORKS[network]
     assert adapted.model.segmentor.test_cfg == dict(mode='slide', crop_size=(1024, 1024), stride=(512, 512))
     assert adapted.model.segmentor.data_preprocessor.size == adapted.crop_size == (1024, 1024)
     assert lone.model.objectives == adapted.model.objectives[:1] and lone.train_dataloader.dataset.target is None

@@ -28,8 +28,8 @@ from mmseg_cicld.datasets.file_writing import write_png
 from mmseg_cicld.datasets.folder_dataset import IMAGE_SUFFIXES
 from mmseg_cicld.engine import read_checkpoint
 from mmseg_cicld.engine.exporting import exported_segmentor
+from mmseg_cicld.engine.segmentor_files import found_files
 from mmseg_cicld.models.label_rule import LabelRule
-from mmseg_cicld.visualization.next_commands import best_checkpoint, last_checkpoint
 
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
 IDS = dict(train=None, cityscapes=LABEL_IDS, acdc=LABEL_IDS)  # ACDC's server takes Cityscapes label ids
@@ -83,26 +83,6 @@ def load_model(source: Path, config: str | None, device: str) -> nn.Module:
     model = exported_segmentor(cfg, checkpoint, weights, keep_backbone=True)[1].to(device).eval()
     model.dataset_meta, model.cfg = meta, cfg
     return model
-
-
-def found_files(source: Path, config: str | None) -> tuple[Path, Path]:
-    """Returns config and checkpoint of what the command line names."""
-    if source.is_file():
-        weights, beside = source, [source.with_suffix('.py'), *sorted(source.parent.glob('*.py'))]
-        files = [file for file in beside if file.is_file()]
-    elif (source / 'segmentor.pth').is_file():
-        weights, files = source / 'segmentor.pth', [file for file in [source / 'segmentor.py'] if file.is_file()]
-    else:
-        weights = best_checkpoint(source) or last_checkpoint(source)
-        files = sorted(source.glob('*.py'))
-    if weights is None:
-        raise DataFileError(f'there is no segmentor.pth and no checkpoint in {source}: give a folder that '
-                            'tools/model_converters/export_segmentor.py wrote, the work dir of a training, or a .pth file')
-    if config is not None:
-        files = [Path(config)]
-    if not files or not files[0].is_file():
-        raise DataFileError(f'there is no config {config or "(*.py) beside " + str(weights)}: give it with --config')
-    return files[0], weights
 
 
 def id_table(kind: str, classes: int) -> np.ndarray:

@@ -1,5 +1,15 @@
-# Source only, DINOv2-L with ViT adapter, from GTA5 and SYNTHIA, with scores on Cityscapes, ACDC and Dark Zurich.
-_base_ = ['./vfm-uda_dinov2-large_4xb2-40k_synthetic2real-1024x1024.py']
-
-model = dict(teacher=None, objectives=_base_.objectives[:1])
-train_dataloader = dict(dataset=dict(target=None))
+# Source only, DINOv2-L with ViT adapter, GTA5 and SYNTHIA to Cityscapes, ACDC and Dark Zurich.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/vit-adapter_dinov2-large_1024x1024.py',
+    '../_base_/datasets/synthetic2real-1024x1024_random-scale.py',
+    '../_base_/uda/vfm_source_only.py',
+    '../_base_/schedules/adamw_linear_40k_vfm.py',
+]
+model = dict(
+    _delete_=True,
+    type='ClassMixEMA',
+    segmentor={{_base_.model}},
+    teacher={{_base_.teacher}},
+    objectives={{_base_.objectives}})
+train_dataloader = dict(dataset=dict(target=None, rare_class_sampling={{_base_.rare_class_sampling}}))

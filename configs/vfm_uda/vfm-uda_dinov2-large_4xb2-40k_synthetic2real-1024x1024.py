@@ -1,40 +1,15 @@
-# VFM-UDA++, DINOv2-L with ViT adapter, from all synthetic sources to all real targets that this package has datasets
-# of: GTA5 and SYNTHIA to Cityscapes, ACDC and Dark Zurich, every image as likely as any other. Each target has a score.
-_base_ = ['./vfm-uda_dinov2-large_4xb2-40k_gta2cityscapes-1024x1024.py']
-
-synthia = dict(
-    type='SYNTHIADataset',
-    data_root='data/synthia',
-    data_prefix=dict(img_path='RGB', seg_map_path='GT/LABELS'),
-    pipeline=_base_.labelled_scaled_pipeline)
-acdc = dict(type='ACDCDataset', data_root='data/acdc')
-dark_zurich = dict(type='DarkZurichDataset', data_root='data/dark_zurich')
-train_dataloader = dict(dataset=dict(
-    source=dict(
-        _delete_=True,
-        type='WeightedConcatDataset',
-        datasets=[dict(_base_.source_train, pipeline=_base_.source_pipeline), synthia]),
-    target=dict(
-        _delete_=True,
-        type='WeightedConcatDataset',
-        datasets=[
-            dict(_base_.target_train, pipeline=_base_.unlabelled_scaled_pipeline),
-            dict(acdc, data_prefix=dict(img_path='rgb_anon/train'), pipeline=_base_.unlabelled_scaled_pipeline),
-            dict(dark_zurich, data_prefix=dict(img_path='rgb_anon/train/night'),
-                 pipeline=_base_.unlabelled_scaled_pipeline)
-        ])))
-val_dataloader = dict(dataset=dict(
+# VFM-UDA++, DINOv2-L with ViT adapter, GTA5 and SYNTHIA to Cityscapes, ACDC and Dark Zurich.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/vit-adapter_dinov2-large_1024x1024.py',
+    '../_base_/datasets/synthetic2real-1024x1024_random-scale.py',
+    '../_base_/uda/vfm_uda.py',
+    '../_base_/schedules/adamw_linear_40k_vfm.py',
+]
+model = dict(
     _delete_=True,
-    type='ConcatDataset',
-    datasets=[
-        dict(_base_.target_val, pipeline=_base_.val_pipeline),
-        dict(acdc, data_prefix=dict(img_path='rgb_anon/val', seg_map_path='gt/val'), pipeline=_base_.val_pipeline),
-        dict(dark_zurich, data_prefix=dict(img_path='rgb_anon/val/night', seg_map_path='gt/val/night'),
-             pipeline=_base_.val_pipeline)
-    ]))
-val_evaluator = dict(
-    type='DomainIoUMetric',
-    domains=dict(cityscapes='data/cityscapes', acdc='data/acdc', darkzurich='data/dark_zurich'))
-test_dataloader = val_dataloader
-test_evaluator = val_evaluator
-optim_wrapper = dict(optimizer=dict(lr=5e-5 * 8**0.5))
+    type='ClassMixEMA',
+    segmentor={{_base_.model}},
+    teacher={{_base_.teacher}},
+    objectives={{_base_.objectives}})
+train_dataloader = dict(dataset=dict(rare_class_sampling={{_base_.rare_class_sampling}}))

@@ -9,10 +9,11 @@ from ..progress import Progress
 from .choices import ITERATIONS
 from .data_description import DataDescription, described
 from .data_file import read_data_file
-from .methods import METHODS, SOURCE_ONLY
+from .methods import METHODS, SOURCE_FREE, SOURCE_ONLY
 from .options import Options
 from .report_stage import REPORT, SEGMENTOR
 from .stages import plan_stages, run_adaptation
+from .trained_model import model_classes
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -32,6 +33,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--data', type=Path, metavar='FILE', help='in place of the options above: a .yaml file with '
                         'path, train, target, val and names, or a .py file with data_root, metainfo, source, target '
                         'and val')
+    parser.add_argument('--model', type=Path, metavar='TRAINED', help='in place of --source, with --method source_free: '
+                        'a segmentor that is trained already, as a folder of export_segmentor.py, the work dir of a '
+                        'training, or a .pth file')
+    parser.add_argument('--config', type=Path, metavar='FILE', help='config of --model, a program: name none that you do '
+                        'not trust (default: the .py file beside it)')
     parser.add_argument('--work-dir', type=Path, required=True, metavar='DIR', help='folder of all results')
     parser.add_argument('--method', default='daformer', choices=METHODS, help='(default: %(default)s)')
     parser.add_argument('--minutes', type=float, metavar='N', help='about how long the trainings may take together')
@@ -45,9 +51,10 @@ def main() -> None:
     """Runs all stages, or tells in a line why it cannot."""
     parser = make_parser()
     args = parser.parse_args()
-    check_data_options(parser, args)
+    (check_model_options if args.method == SOURCE_FREE else check_data_options)(parser, args)
     try:
-        options = Options(args.work_dir, args.method, args.minutes, args.iterations, args.seed)
+        options = Options(args.work_dir, args.method, args.minutes, args.iterations, args.seed, model=args.model,
+                          config=args.config)
     except ValueError as error:
         parser.error(str(error))
     # What libraries print goes elsewhere, so both are bound to the stream of now.
@@ -75,7 +82,21 @@ def check_data_options(parser: argparse.ArgumentParser, args: argparse.Namespace
     missing = [option for name, option in needed.items() if getattr(args, name) is None]
     if args.data is None and missing:
         parser.error(f'{", ".join(missing)} missing: give --source IMAGES LABELS --target IMAGES --classes FILE, or '
-                     '--data FILE')
+                     f'--data FILE; with --method {SOURCE_FREE}: --model TRAINED --target IMAGES')
+    _check_labelled(parser, args)
+
+
+def check_model_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends the program if a segmentor that is trained already gets source images, or no images to adapt to."""
+    if args.source is not None or args.data is not None:
+        parser.error(f'--method {SOURCE_FREE} takes no source images, but {"--source" if args.source else "--data"} '
+                     'names some: leave it away, and give --model TRAINED --target IMAGES')
+    if args.target is None:
+        parser.error('--target missing: give --model TRAINED --target IMAGES')
+    _check_labelled(parser, args)
+
+
+def _check_labelled(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.val is not None and args.target_labels is not None:
         parser.error('--val and --target-labels both name labelled target images: give one of them')
 
@@ -84,6 +105,9 @@ def described_by(args: argparse.Namespace) -> DataDescription:
     """Reads what the command line says of the data."""
     if args.data is not None:
         return read_data_file(args.data)
+    if args.model is not None:
+        classes = model_classes(args.model, args.config, args.classes)
+        return described(None, args.target, classes, args.target_labels, args.val)
     return described(args.source, args.target, args.classes, args.target_labels, args.val)
 
 
@@ -106,7 +130,8 @@ def result_line(summary: dict) -> str:
         return f'finished, without a score for want of target labels; checkpoint {summary["checkpoint"]}'
     adapted = ('' if summary['adapted_miou'] is None else
                f', adapted {summary["adapted_miou"]:.1f} mIoU ({summary["evaluated"]})')
-    return f'source-only {summary["source_only_miou"]:.1f} mIoU{adapted} on the labelled target images'
+    before = 'as given' if summary['method'] == SOURCE_FREE else 'source-only'
+    return f'{before} {summary["source_only_miou"]:.1f} mIoU{adapted} on the labelled target images'
 
 
 if __name__ == '__main__':

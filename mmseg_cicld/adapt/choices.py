@@ -33,12 +33,15 @@ SOURCE_ONLY_SHARE = 0.4
 # CPU: 300 source-only ones reach 36 mIoU on the street set with them, 30 with half, 26 with a fifth.
 ENCODER_LR = dict(cpu=1e-3, cuda=2e-4)
 HEAD_LR_FACTOR, WEIGHT_DECAY = 5.0, 0.01
+# A segmentor that is trained already, and that no source label corrects, learns slowly, all of it alike: a sixth, as
+# configs/source_free have it.
+SOURCE_FREE_LR = {device: round(rate / 6, 6) for device, rate in ENCODER_LR.items()}
 WARM_UP_SHARE = 0.1
 VALIDATIONS, CHECKPOINTS, LOG_LINES = 6, 12, 50
 # The teacher averages over about a tenth of the adaptation; DACS has 0.99, DAFormer 0.999.
 MOMENTUM_SPAN, MOMENTUM_RANGE = 10, (0.99, 0.999)
-# Confidence of DACS and DAFormer.
-THRESHOLD = 0.968
+# Confidence of DACS and DAFormer. Without source data each pixel decides for itself, see configs/_base_/uda/source_free.py.
+THRESHOLD, METHOD_THRESHOLD = 0.968, dict(source_free=0.9)
 # Confident share at the end below which the run says that the adaptation learned little.
 LOW_CONFIDENCE = 0.3
 # The running statistics of a student's batch norms are those of source and mixed images; those of the teacher come
@@ -87,7 +90,7 @@ class Facts:
     """What the rule looks at.
 
     Args:
-        source: Sizes of the source images.
+        source: Sizes of the source images, None without any: then there is a segmentor that is trained already.
         target: Sizes of the target images.
         labelled: Number of labelled target images.
         most_pixels: For each class that labels show, the most pixels in one label.
@@ -95,9 +98,10 @@ class Facts:
         memory: Bytes of the GPU, 0 without one.
         cores: CPU cores that may be used.
         method: Name of the method.
+        trained_scale: Long and short side that this segmentor resizes its test images into; None: it leaves them.
     """
 
-    source: ImageSizes
+    source: ImageSizes | None
     target: ImageSizes
     labelled: int
     most_pixels: Mapping[str, int]
@@ -105,6 +109,7 @@ class Facts:
     memory: int
     cores: int
     method: str
+    trained_scale: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ class Settings:
         min_pixels: Pixels of a class that make an image count for it.
         min_crop_ratio: Share of them that a crop has to show.
         mask_block: Side of the blocks that MIC hides.
-        network: Base config of the network, where the method has none of its own.
+        network: Base config of the network, where the method has none of its own and none is given.
         head_channels: Of that network.
         encoder_lr: Learning rate of the encoder.
         source_only: Iterations of the first stage.
@@ -181,9 +186,9 @@ class Speed:
 
 
 def iterations_in(seconds: float, speed: Speed, method: str) -> int:
-    """Returns how many iterations of both stages together fit into a time, with their validations."""
+    """Returns how many iterations of all stages together fit into a time, with their validations."""
     left = seconds - VALIDATIONS * len(speed.step) * speed.validation
-    shares = (1.0, 0.0) if method == 'source_only' else (SOURCE_ONLY_SHARE, 1 - SOURCE_ONLY_SHARE)
+    shares = (1.0, ) if 0 in split_iterations(2, method) else (SOURCE_ONLY_SHARE, 1 - SOURCE_ONLY_SHARE)
     return max(2, int(left / sum(share * step for share, step in zip(shares, speed.step.values()))))
 
 
@@ -194,19 +199,22 @@ def choose(facts: Facts, stages: tuple[int, int]) -> Settings:
         facts: What is known.
         stages: Iterations of both stages.
     """
-    target_scale = _target_scale(facts.target, facts.device)
+    source = facts.source
+    target_scale = facts.trained_scale if source is None else _target_scale(facts.target, facts.device)
     target_hw = _scaled(facts.target, target_scale)
-    source_scale = _source_scale(facts.source, min(target_hw))
-    source_hw = _scaled(facts.source, source_scale)
+    source_scale = None if source is None else _source_scale(source, min(target_hw))
+    source_hw = target_hw if source is None else _scaled(source, source_scale)
     crop = _crop(target_hw, source_hw, facts.device)
     source_only, adaptation = stages
     return Settings(
         crop_size=crop, source_scale=source_scale, target_scale=target_scale,
         batch_size=_batch_size(facts, crop), num_workers=max(1, min(MOST_WORKERS, facts.cores)),
-        momentum=teacher_momentum(adaptation), threshold=THRESHOLD, evaluate=EVALUATED,
-        min_pixels=_min_pixels(facts), min_crop_ratio=_crop_ratio(facts.source, source_hw),
+        momentum=teacher_momentum(adaptation), threshold=METHOD_THRESHOLD.get(facts.method, THRESHOLD),
+        evaluate=EVALUATED, min_pixels=0 if source is None else _min_pixels(source, facts.most_pixels),
+        min_crop_ratio=0.0 if source is None else _crop_ratio(source, source_hw),
         mask_block=max(4, min(crop) // MASK_BLOCKS), network=NETWORK[facts.device],
-        head_channels=HEAD_CHANNELS[facts.device], encoder_lr=ENCODER_LR[facts.device],
+        head_channels=HEAD_CHANNELS[facts.device],
+        encoder_lr=(ENCODER_LR if source is not None else SOURCE_FREE_LR)[facts.device],
         source_only=source_only, adaptation=adaptation,
         val_every=max(1, -(-facts.labelled // VALIDATION_IMAGES[facts.device])))
 
@@ -219,9 +227,11 @@ def expected_seconds(settings: Settings, device: str) -> dict[str, float]:
 
 
 def split_iterations(iterations: int, method: str) -> tuple[int, int]:
-    """Returns the iterations of both stages; without adaptation all are of the first."""
+    """Returns the iterations of both stages: without adaptation all are of the first, without source of the second."""
     if method == 'source_only':
         return iterations, 0
+    if method == 'source_free':
+        return 0, iterations
     source_only = max(1, min(iterations - 1, round(SOURCE_ONLY_SHARE * iterations)))
     return source_only, iterations - source_only
 
@@ -272,10 +282,10 @@ def _batch_size(facts: Facts, crop: tuple[int, int]) -> int:
     return max(SMALLEST_BATCH, min(LARGEST_BATCH, int(MEMORY_SHARE * facts.memory / image)))
 
 
-def _min_pixels(facts: Facts) -> int:
+def _min_pixels(source: ImageSizes, most_pixels: Mapping[str, int]) -> int:
     """Keeps DAFormer's share of the image, and below what every class that occurs reaches in some image."""
-    wanted = round(RARE_PIXEL_SHARE * facts.source.width * facts.source.height)
-    return max(0, min([wanted, *(most - 1 for most in facts.most_pixels.values())]))
+    wanted = round(RARE_PIXEL_SHARE * source.width * source.height)
+    return max(0, min([wanted, *(most - 1 for most in most_pixels.values())]))
 
 
 def _crop_ratio(source: ImageSizes, scaled_hw: tuple[int, int]) -> float:

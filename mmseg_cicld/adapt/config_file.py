@@ -5,7 +5,7 @@ from pathlib import Path
 from ..atomic_files import replacing
 from .choices import CLASS_TEMPERATURE, HEAD_LR_FACTOR, WEIGHT_DECAY, Schedule, Settings
 from .data_description import DataDescription
-from .methods import SOURCE_ONLY, base_config, network, plain, signals
+from .methods import SOURCE_FREE, SOURCE_ONLY, base_config, custom_hooks, network, plain, signals
 from .python_text import Name, python_text
 
 _SHARED = ('custom_imports', 'default_scope', 'runner_type', 'env_cfg', 'vis_backends', 'visualizer', 'log_processor',
@@ -14,7 +14,7 @@ _CROP, _CLASSES, _ITERATIONS = Name('crop_size'), Name('metainfo'), Name('iterat
 
 
 def write_config(path: Path, method: str, stage: str, data: DataDescription, settings: Settings, seed: int,
-                 statistics: Path, load_from: Path | None = None) -> None:
+                 statistics: Path, load_from: Path | None = None, segmentor: Mapping | None = None) -> None:
     """Writes the config of one stage.
 
     Args:
@@ -26,16 +26,19 @@ def write_config(path: Path, method: str, stage: str, data: DataDescription, set
         seed: Seed of the training.
         statistics: File of class statistics of the source labels.
         load_from: Checkpoint that the stage begins with, None for ImageNet weights.
+        segmentor: Config of the network, None for that of the method.
     """
+    segmentor = network(method, settings) if segmentor is None else plain(segmentor)
     schedule = Schedule.of(settings.source_only if stage == SOURCE_ONLY else settings.adaptation)
     parts: dict[str, Mapping[str, object]] = {
         'The data. The number of classes follows from the list; 255 in a label means ignore.': _data(data, settings),
         'Crops and scales; a scale is the long and the short side that images are resized into.':
-            _pipelines(settings),
-        'Batches hold as many source as target images.': _loaders(stage, data, settings, statistics),
-        'The network, and what trains it.': _model(method, stage, data, settings),
+            _pipelines(data, settings),
+        'Batches hold as many source as target images.' if data.source else 'Batches hold target images alone.':
+            _loaders(stage, data, settings, statistics),
+        'The network, and what trains it.': _model(segmentor, stage, data, settings),
         'The schedule.': _schedule(schedule, data, settings),
-        'Runner, log and checkpoints.': _runtime(schedule, data, seed, load_from)}
+        'Runner, log and checkpoints.': _runtime(stage, schedule, data, seed, load_from)}
     text = f'# Written by tools/adapt.py: {_title(stage)}. A plain config: change what you like, and run\n'
     text += f'#   python tools/train.py {path}\n'
     for comment, entries in parts.items():
@@ -46,20 +49,22 @@ def write_config(path: Path, method: str, stage: str, data: DataDescription, set
 
 
 def _title(stage: str) -> str:
-    return 'labelled source images alone' if stage == SOURCE_ONLY else f'adaptation to the target by {stage}'
+    titles = {SOURCE_ONLY: 'labelled source images alone',
+              SOURCE_FREE: 'adaptation of a trained segmentor to target images, without its source'}
+    return titles.get(stage, f'adaptation to the target by {stage}')
 
 
 def _data(data: DataDescription, settings: Settings) -> dict:
     return dict(metainfo=data.metainfo, crop_size=settings.crop_size)
 
 
-def _pipelines(settings: Settings) -> dict:
+def _pipelines(data: DataDescription, settings: Settings) -> dict:
     source, target = _resize(settings.source_scale), _resize(settings.target_scale)
     image, label, flip = (dict(type='LoadImageStrictly'), dict(type='LoadLabelStrictly'),
                           dict(type='RandomFlip', prob=0.5))
-    return dict(
-        source_pipeline=[image, label, *source, dict(type='RandomCrop', crop_size=_CROP, cat_max_ratio=0.75), flip,
-                         dict(type='PackUDAInputs')],
+    of_source = dict(source_pipeline=[image, label, *source, dict(type='RandomCrop', crop_size=_CROP, cat_max_ratio=0.75),
+                                      flip, dict(type='PackUDAInputs')])
+    return ({} if data.source is None else of_source) | dict(
         target_pipeline=[image, *target, dict(type='RandomCrop', crop_size=_CROP), flip,
                          dict(type='PackUDAInputs', crop_size=_CROP)],
         # Labels are loaded after Resize: scores are computed at the resolution of the label files.
@@ -75,7 +80,7 @@ def _resize(scale: tuple[int, int] | None) -> list[dict]:
 def _loaders(stage: str, data: DataDescription, settings: Settings, statistics: Path) -> dict:
     workers = dict(num_workers=settings.num_workers, persistent_workers=True)
     target = None if stage == SOURCE_ONLY else data.target.dataset(Name('target_pipeline'), _CLASSES)
-    train = dict(
+    train = dict(type='UnlabelledDataset', target=target) if data.source is None else dict(
         type='UDADataset', source=data.source.dataset(Name('source_pipeline'), _CLASSES), target=target,
         rare_class_sampling=dict(min_pixels=settings.min_pixels, class_temp=CLASS_TEMPERATURE,
                                  min_crop_ratio=settings.min_crop_ratio, stats=str(statistics)))
@@ -93,8 +98,8 @@ def _loaders(stage: str, data: DataDescription, settings: Settings, statistics: 
     return found
 
 
-def _model(method: str, stage: str, data: DataDescription, settings: Settings) -> dict:
-    segmentor = network(method, settings)
+def _model(segmentor: dict, stage: str, data: DataDescription, settings: Settings) -> dict:
+    segmentor['data_preprocessor'].pop('size_divisor', None)
     segmentor['data_preprocessor']['size'] = _CROP
     teacher, objectives = signals(stage, settings, data.classes)
     evaluate = settings.evaluate if teacher is not None else 'student'
@@ -103,7 +108,7 @@ def _model(method: str, stage: str, data: DataDescription, settings: Settings) -
 
 
 def _schedule(schedule: Schedule, data: DataDescription, settings: Settings) -> dict:
-    factor = dict(lr_mult=HEAD_LR_FACTOR)
+    factor = dict(lr_mult=HEAD_LR_FACTOR if data.source else 1.0)  # a head that is given has been trained
     train = dict(type='ExactResumeTrainLoop', max_iters=_ITERATIONS, val_interval=schedule.val_interval)
     found = dict(
         iterations=schedule.iterations,
@@ -119,13 +124,14 @@ def _schedule(schedule: Schedule, data: DataDescription, settings: Settings) -> 
                                                               test_cfg=dict(type='TestLoop'))
 
 
-def _runtime(schedule: Schedule, data: DataDescription, seed: int, load_from: Path | None) -> dict:
+def _runtime(stage: str, schedule: Schedule, data: DataDescription, seed: int, load_from: Path | None) -> dict:
     shared = plain(base_config('default_runtime'))
     best = dict(save_best='mIoU') if data.validation is not None else {}
     hooks = shared['default_hooks'] | dict(
         logger=dict(type='LoggerHook', interval=schedule.log_interval, log_metric_by_epoch=False),
         checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=schedule.checkpoint_interval,
                         max_keep_ckpts=1, **best))
-    return {key: shared[key] for key in _SHARED} | dict(
+    own = custom_hooks(stage)
+    return {key: shared[key] for key in _SHARED} | (dict(custom_hooks=own) if own else {}) | dict(
         randomness=dict(seed=seed), load_from=None if load_from is None else str(load_from), resume=False,
         channels_last=True, default_hooks=hooks)

@@ -67,14 +67,14 @@ class DataDescription:
     """The data of an adaptation.
 
     Args:
-        source: Labelled images.
+        source: Labelled images; None if a segmentor is given that was trained on them.
         target: Images to adapt to; labels that they have are not used in training.
         validation: Labelled target images for the score; None if there are no labels.
         classes: Names by class id.
         palette: RGB of each class, None for colours of our own choice.
     """
 
-    source: Images
+    source: Images | None
     target: Images
     validation: Images | None
     classes: tuple[str, ...]
@@ -87,14 +87,14 @@ class DataDescription:
         return dict(classes=list(self.classes), **shown)
 
 
-def described(source: tuple[Path, Path], target: Path, classes: Path, target_labels: Path | None = None,
+def described(source: tuple[Path, Path] | None, target: Path, classes: Path | dict, target_labels: Path | None = None,
               validation: tuple[Path, Path] | None = None) -> DataDescription:
     """Checks the folders of the command line and returns what is known of the data.
 
     Args:
-        source: Folders of images and labels.
+        source: Folders of images and labels, None if a trained segmentor is given in their place.
         target: Folder of images.
-        classes: A file as :class:`FolderDataset` reads it.
+        classes: A file as :class:`FolderDataset` reads it, or ``metainfo`` with classes and, optional, palette.
         target_labels: Folder of labels of the target images, or of a part of them.
         validation: Folders of images and labels of further target images, which are only scored.
 
@@ -107,11 +107,12 @@ def described(source: tuple[Path, Path], target: Path, classes: Path, target_lab
         labelled = Images.found(*validation, 'validation')
     elif target_labels is not None:
         labelled = Images.found(target, target_labels, 'target', some_labels=True)
-    return with_classes(Images.found(*source, 'source'), Images.found(target, None, 'target'), labelled,
-                        dict(classes=str(classes)))
+    return with_classes(None if source is None else Images.found(*source, 'source'),
+                        Images.found(target, None, 'target'), labelled,
+                        classes if isinstance(classes, dict) else dict(classes=str(classes)))
 
 
-def with_classes(source: Images, target: Images, validation: Images | None, metainfo: dict) -> DataDescription:
+def with_classes(source: Images | None, target: Images, validation: Images | None, metainfo: dict) -> DataDescription:
     """Adds classes and palette, see :func:`read_classes`.
 
     Raises:

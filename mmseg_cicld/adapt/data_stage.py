@@ -16,10 +16,11 @@ from .choices import ITERATIONS, Facts, Settings, Speed, choose, iterations_in, 
 from .config_file import write_config
 from .data_description import DataDescription, Images
 from .facts import gather_facts
-from .methods import SOURCE_ONLY
+from .methods import SOURCE_FREE, SOURCE_ONLY
 from .misplaced_files import check_images
 from .options import Options
 from .timing import measure_speed
+from .trained_model import keep_model, kept_config, kept_weights, trained_scale
 
 AUDIT, CHOICES, STATISTICS, NOTES = 'audit.txt', 'choices.json', 'class_statistics', 'notes.json'
 CONFIGS, ADAPTATION, TIMING = 'configs', 'adaptation', 'timing'
@@ -43,6 +44,8 @@ def prepare(options: Options, data: DataDescription, nproc: int, report: Report)
         ValueError: If the data cannot be trained on.
     """
     file = options.work_dir / CHOICES
+    if options.model is not None:
+        keep_model(options.model, options.config, data.metainfo, options.work_dir)
     if not file.is_file():
         write_json(file, _choose(options, data, _look_at_data(options, data, nproc, report), report))
     settings = recorded(read_json(file, {})['settings'])
@@ -52,12 +55,13 @@ def prepare(options: Options, data: DataDescription, nproc: int, report: Report)
 
 def stage_configs(options: Options) -> list[Path]:
     """Lists the config files in the order of the stages."""
-    stages = [SOURCE_ONLY] if options.method == SOURCE_ONLY else [SOURCE_ONLY, ADAPTATION]
+    stages = {SOURCE_ONLY: [SOURCE_ONLY], SOURCE_FREE: [ADAPTATION]}.get(options.method, [SOURCE_ONLY, ADAPTATION])
     return [options.work_dir / CONFIGS / f'{stage}.py' for stage in stages]
 
 
 def _choose(options: Options, data: DataDescription, statistics: list[dict], report: Report) -> dict[str, Any]:
-    facts = gather_facts(data, statistics, options.method)
+    facts = gather_facts(data, statistics, options.method,
+                         None if options.model is None else trained_scale(kept_config(options.work_dir)))
     settings = choose(facts, _stages(options, facts))
     if options.minutes is None:
         return dict(facts=asdict(facts), settings=asdict(settings))
@@ -85,18 +89,21 @@ def _measured(options: Options, data: DataDescription, settings: Settings, repor
 
 def _write_configs(options: Options, data: DataDescription, settings: Settings, folder: Path) -> None:
     statistics = (options.work_dir / STATISTICS / STATS_FILE).resolve()
-    before = (folder / SOURCE_ONLY / f'iter_{settings.source_only}.pth').resolve()
+    before, given = (folder / SOURCE_ONLY / f'iter_{settings.source_only}.pth').resolve(), None
+    if options.model is not None:
+        before, given = kept_weights(options.work_dir).resolve(), kept_config(options.work_dir).model
     for path in stage_configs(replace(options, work_dir=folder)):
         if path.is_file():  # perhaps changed by hand: that is kept, and refused where a training has begun with another
             continue
         first = path.stem == SOURCE_ONLY
         write_config(path, options.method, SOURCE_ONLY if first else options.method, data, settings, options.seed,
-                     statistics, None if first else before)
+                     statistics, None if first else before, given)
 
 
 def _look_at_data(options: Options, data: DataDescription, nproc: int, report: Report) -> list[dict]:
     folder, notes = options.work_dir, check_images(data, options.method != SOURCE_ONLY)
-    datasets = dict(source=_listed(data.source, data), target=_listed(data.target, data))
+    datasets = {} if data.source is None else dict(source=_listed(data.source, data))
+    datasets['target'] = _listed(data.target, data)
     if data.validation is not None:
         datasets['labelled target'] = _listed(data.validation, data)
     audits = []
@@ -108,6 +115,9 @@ def _look_at_data(options: Options, data: DataDescription, nproc: int, report: R
     if faults:
         raise ValueError(f'the data cannot be used as they are, {len(faults)} faults in the files that were looked at; '
                          f'{folder / AUDIT} has all. The first: {faults[0].kind}: {faults[0].text}')
+    if data.source is None:
+        write_json(folder / NOTES, notes)
+        return []
     statistics = _mapped(count_file, label_files(datasets['source']), nproc,
                          lambda done, total: report(done, total, 'labels counted'))
     refuse_unknown_ids(statistics, len(data.classes))

@@ -21,6 +21,7 @@ from ..models.segmentor_protocol import TrainableSegmentor
 from .data_description import DataDescription
 
 RUNNING, TARGET = 'running statistics', 'statistics of the target'
+PLAIN = 'segmentor'
 _BATCHES = 50  # of target images, from which the statistics of the target are taken
 
 
@@ -43,12 +44,17 @@ class Scores:
 
 
 def networks(config: Config, checkpoint: Path) -> dict[str, nn.Module]:
-    """Builds student and, where there is one, teacher of a checkpoint, in evaluation mode on the device."""
+    """Builds student and, where there is one, teacher of a checkpoint, in evaluation mode on the device.
+
+    Of a config and checkpoint of a plain segmentor there is that alone.
+    """
     config = Config(config.to_dict())
     check_num_classes(config)
     model = MODELS.build(config.model)
     model.load_state_dict(read_checkpoint(checkpoint)['state_dict'])
     model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+    if 'segmentor' not in config.model:
+        return {PLAIN: model}
     found = dict(student=model.student)
     return found if model.teacher is None else found | dict(teacher=model.teacher.network)
 

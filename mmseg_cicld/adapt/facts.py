@@ -14,13 +14,15 @@ from .data_description import DataDescription, Images, file_names
 _LOOKED_AT = 2000
 
 
-def gather_facts(data: DataDescription, statistics: Sequence[dict], method: str) -> Facts:
+def gather_facts(data: DataDescription, statistics: Sequence[dict], method: str,
+                 trained_scale: tuple[int, int] | None = None) -> Facts:
     """Returns sizes, counts and device.
 
     Args:
         data: Folders and classes.
         statistics: What :func:`class_statistics.count_files` gave for the source labels.
         method: Name of the method.
+        trained_scale: What a segmentor that is given resizes its test images into.
     """
     most: dict[str, int] = {}
     for entry in statistics:
@@ -29,11 +31,11 @@ def gather_facts(data: DataDescription, statistics: Sequence[dict], method: str)
                 most[class_id] = max(most.get(class_id, 0), pixels)
     cuda = torch.cuda.is_available()
     return Facts(
-        source=image_sizes(data.source), target=image_sizes(data.target),
+        source=None if data.source is None else image_sizes(data.source), target=image_sizes(data.target),
         labelled=0 if data.validation is None else data.validation.count, most_pixels=most,
         device='cuda' if cuda else 'cpu',
         memory=torch.cuda.get_device_properties(0).total_memory if cuda else 0,
-        cores=usable_cores(), method=method)
+        cores=usable_cores(), method=method, trained_scale=trained_scale)
 
 
 def image_sizes(images: Images) -> ImageSizes:

@@ -14,7 +14,7 @@ from ..models.verified_pretrained import PACKAGE
 from ..uda.objectives.source import THINGS
 from .choices import NETWORK, Settings
 
-SOURCE_ONLY = 'source_only'
+SOURCE_ONLY, SOURCE_FREE = 'source_only', 'source_free'
 
 
 class MissingEncoder(RuntimeError):
@@ -38,6 +38,7 @@ METHODS: Mapping[str, Method] = {
     'advseg': Method('advseg'),
     'dida': Method('dida_daformer'),
     'cicld': Method('cicld', 'cicld_efficientnet-lite0'),
+    SOURCE_FREE: Method('source_free'),  # its network is given
 }
 
 
@@ -72,6 +73,8 @@ def check_encoder(method: str) -> None:
     Raises:
         MissingEncoder: With the command that installs it.
     """
+    if method == SOURCE_FREE:
+        return
     # All networks of the rule have one encoder.
     model = base_config(f'models/{METHODS[method].network or NETWORK["cpu"]}').model
     source = str((model.backbone.get('init_cfg') or {}).get('checkpoint', ''))
@@ -90,6 +93,11 @@ def signals(method: str, settings: Settings, classes: tuple[str, ...]) -> tuple[
     base = base_config(f'uda/{METHODS[method].signals}')
     objectives = [_adjusted(plain(objective), settings, classes) for objective in base.objectives]
     return None if base.teacher is None else dict(momentum=settings.momentum), objectives
+
+
+def custom_hooks(method: str) -> list[dict]:
+    """Returns hooks that belong to a method."""
+    return plain(base_config(f'uda/{METHODS[method].signals}').get('custom_hooks', []))
 
 
 def plain(part: Any) -> Any:

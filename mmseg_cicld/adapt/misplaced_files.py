@@ -32,6 +32,8 @@ def check_images(data: DataDescription, adapts: bool = True) -> list[str]:
             f'{len(masks)} of {len(names)} files in {data.target.images} look like labels (one number a pixel, all of '
             f'them class ids or 255), for example {masks[0]}: give the folder of the images alone with --target, and '
             'that of the labels, if they are to score, with --target-labels')
+    if data.source is None:
+        return []
     if data.validation is not None:
         same = _same(data.source, data.validation)
         if same:

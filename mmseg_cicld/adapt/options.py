@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..json_files import read_json, write_json
 from .data_description import DataDescription, Images, file_names
-from .methods import METHODS
+from .methods import METHODS, SOURCE_FREE
 
 OPTIONS_FILE = 'options.json'
 SMALLEST = 2  # iterations: one of each stage
@@ -26,6 +26,8 @@ class Options:
         iterations: Of both trainings together; None for the default of the device.
         seed: Seed of both trainings.
         stages: Iterations of each training, in place of ``iterations``.
+        model: A trained segmentor for ``method='source_free'``, as ``found_files`` finds it.
+        config: Its config, None for the one beside it.
 
     Raises:
         ValueError: If a value is out of range.
@@ -37,10 +39,20 @@ class Options:
     iterations: int | None = None
     seed: int = 0
     stages: tuple[int, int] | None = None
+    model: Path | None = None
+    config: Path | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f'--method {self.method}: give one of {", ".join(METHODS)}')
+        if self.method == SOURCE_FREE and self.model is None:
+            raise ValueError(f'--method {SOURCE_FREE} adapts a segmentor that is trained already, and --model is missing: '
+                             'give a folder of export_segmentor.py, the work dir of a training, or a .pth file')
+        if self.method != SOURCE_FREE and self.model is not None:
+            raise ValueError(f'--model {self.model} is a segmentor to adapt without its source data, but --method '
+                             f'{self.method} trains one from the source: give --method {SOURCE_FREE}, or leave --model away')
+        if self.config is not None and self.model is None:
+            raise ValueError(f'--config {self.config} belongs to a --model, which is missing: give both, or none')
         if self.minutes is not None and self.iterations is not None:
             raise ValueError(f'--minutes {self.minutes} and --iterations {self.iterations} contradict each other: give '
                              'one of them')
@@ -73,10 +85,12 @@ def claim_folder(options: Options, data: DataDescription) -> None:
 
 def _recorded(options: Options, data: DataDescription) -> dict:
     asked = {f'--{name}': list(value) if isinstance(value, tuple) else value
-             for name, value in asdict(options).items() if name != 'work_dir'}
-    return asked | dict(source=_files(data.source), target=_files(data.target),
-                        labelled_target=None if data.validation is None else _files(data.validation),
-                        classes=list(data.classes))
+             for name, value in asdict(options).items() if name not in ('work_dir', 'model', 'config')}
+    given = {f'--{name}': None if path is None else str(path.resolve())
+             for name, path in dict(model=options.model, config=options.config).items()}
+    folders = dict(source=data.source, target=data.target, labelled_target=data.validation)
+    return asked | given | {name: None if images is None else _files(images) for name, images in folders.items()} | dict(
+        classes=list(data.classes))
 
 
 def _files(images: Images) -> str:

@@ -83,8 +83,9 @@ def _run(options: Options, data: DataDescription, progress: Progress) -> None:
 def _train(options: Options, configs: dict[str, Path], progress: Progress) -> dict[str, Path]:
     """Trains what is not finished, and returns the last checkpoint of each stage."""
     stages = [Stage(name, Config.fromfile(path)) for name, path in configs.items()]
-    for stage in stages:
+    for stage in stages[1:]:
         stage.config.load_from = None  # the weights of the stage before are handed over
+    for stage in stages:
         if stage.name in read_json(options.work_dir / STATE, dict(finished={}))['finished']:
             progress.skip(stage.name, f'finished before: {options.work_dir / stage.name}')
 
@@ -95,7 +96,6 @@ def _train(options: Options, configs: dict[str, Path], progress: Progress) -> di
         run_stages(stages, options.work_dir, watch=watch)
     finished = read_json(options.work_dir / STATE, {})['finished']
     return {name: options.work_dir / finished[name]['checkpoint'] for name in configs}
-
 
 
 @contextlib.contextmanager

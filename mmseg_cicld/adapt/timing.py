@@ -29,7 +29,9 @@ def measure_speed(configs: Sequence[Config], folder: Path, report: Callable[[int
     for number, config in enumerate(configs):
         report(number)
         name = str(number)
-        config.work_dir, config.load_from, config.label_audit = str(folder / name), None, None
+        config.work_dir, config.label_audit = str(folder / name), None
+        if number:  # nothing was trained before; the first one may have a segmentor to begin with
+            config.load_from = None
         config.train_cfg.max_iters = _STEPS
         config.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=-1, save_last=False)
         config.default_hooks.pop('report')

@@ -7,9 +7,11 @@ from mmengine.dist import all_gather_object
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from ..sharded_tensors import local_part
 from .checkpoint_reading import CheckpointError
 
 
@@ -68,9 +70,9 @@ def bare_model(runner: Runner) -> nn.Module:
 
 def _state(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    state = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    state = {name: local_part(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     for parameter, entries in optimizer.state.items():
-        state |= {f'{key} of {names.get(id(parameter), "a parameter")}': value for key, value in entries.items()
+        state |= {f'{key} of {names.get(id(parameter), "a parameter")}': local_part(value) for key, value in entries.items()
                   if isinstance(value, Tensor)}
     return state
 
@@ -87,7 +89,8 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 
 def _own_state(objective: nn.Module) -> dict[str, Tensor | object]:
     norms = [f'{name}.' for name, module in objective.named_modules() if isinstance(module, _BatchNorm)]
-    return {key: value for key, value in objective.state_dict().items() if not _begins_with(key, norms)}
+    return {key: value for key, value in objective.state_dict().items()
+            if not _begins_with(key, norms) and not isinstance(value, DTensor)}  # each process has its part of those
 
 
 def _begins_with(key: str, beginnings: Iterable[str]) -> bool:

@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 
 from ..mmengine_internals import accumulated_passes
 from .checkpoint_hook import AtomicCheckpointHook
+from .sharding import is_sharded
 
 # What terminals, users and schedulers send; Windows has the first two only.
 _NAMES = ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGXCPU')
@@ -115,7 +116,7 @@ class GracefulStopHook(Hook):
         if self._in_iteration or self._runner.iter != self._done or not self._is_updated():
             return
         # No other process takes part: each is somewhere else, and those of all have the same weights.
-        if self._runner.rank == 0:
+        if self._runner.rank == 0 and not is_sharded(self._runner.model):  # which no process could save alone
             self._saved = self._save(everywhere=False)
         if self._group is None:
             self._stopped_by, self._runner.train_loop.stop_training = signum, True

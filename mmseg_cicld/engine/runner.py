@@ -9,7 +9,7 @@ import mmengine
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_main_process, master_only
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -22,6 +22,7 @@ from ..datasets.class_count import check_num_classes
 from ..datasets.label_audit import audit_train_datasets
 from ..mmengine_internals import (beginning, built_loops, end_workers, has_begun, is_training, randomness, set_begun,
                                   set_position)
+from ..sharded_tensors import whole
 from ..uda.uda_wrapper import COUNTERS
 from .acceleration import compile_segmentors, refuse_smaller_crops
 from .checkpoint_fetching import fetch_checkpoint, safe_loading
@@ -35,6 +36,7 @@ from .optimizer_state import load_optimizer_state, optimizer_state
 from .resumed_config import check_config, config_text
 from .resuming import check_parts, check_run, check_weights, newest_valid_checkpoint, some
 from .run_checks import check_run_config
+from .sharding import GatherHook, check_sharding, is_sharded, leave_to_sharding, shard
 from .trained_only import fill_in_frozen
 from .tunings import start_tunings, without_frozen
 
@@ -53,6 +55,7 @@ class AdaptationRunner(Runner):
     - ``allow_changed_resume=True``: resumes with another data set, learning rate, threshold and the like.
     - ``channels_last=True``: lays out convolution weights for tensor cores.
     - ``label_audit=dict(max_files=16)``: looks at that many files of each dataset before training.
+    - ``fsdp=True``: shards backbones, their gradients and optimiser state over the processes.
     - ``compile=True`` or ``compile=dict(...)``: arguments of ``torch.compile`` for backbones, necks and heads.
 
     ``resume='auto'`` continues from the newest undamaged checkpoint of ``work_dir``; if there is none, a training
@@ -94,6 +97,9 @@ class AdaptationRunner(Runner):
         """Moves the model to its device and wraps it for distributed training, by default for several backwards."""
         if self.cfg.get('channels_last'):
             model = model.to(memory_format=torch.channels_last)
+        if self.cfg.get('fsdp'):
+            check_sharding(self.cfg, self.distributed)
+            leave_to_sharding(model)
         if self.distributed and not is_model_wrapper(model):
             refuse_reentrant_checkpoints(model, self.cfg.get('activation_checkpointing'))
             if not torch.cuda.is_available():
@@ -190,11 +196,15 @@ class AdaptationRunner(Runner):
     def load_or_resume(self) -> None:
         """Loads ``load_from``, or resumes from it or from the newest valid checkpoint of ``work_dir``.
 
-        What starts from the weights (SoMA's decomposition) is started then, unless a checkpoint brought it.
+        What starts from the weights (SoMA's decomposition) is started then, unless a checkpoint brought it; with
+        ``fsdp=True`` backbones are sharded after that.
         """
         self._load_or_resume()
         if is_training(self):
             start_tunings(self._bare_model)
+            if self.cfg.get('fsdp'):
+                shard(self._bare_model, self.optim_wrapper)
+                self.register_hook(GatherHook())
 
     def _load_or_resume(self) -> None:
         resume, load_from = beginning(self)
@@ -271,11 +281,12 @@ class AdaptationRunner(Runner):
         set_begun(self)
         self.logger.info(f'resumed from {filename} at iteration {self.iter}')
 
-    @master_only
     def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
                         save_optimizer: bool = True, save_param_scheduler: bool = True, meta: dict | None = None,
                         by_epoch: bool = True, backend_args: dict | None = None) -> None:
-        """Writes a checkpoint of plain data atomically; the arguments are mmengine's.
+        """Writes a checkpoint of plain data atomically, by the first process; the arguments are mmengine's.
+
+        With ``fsdp=True`` all processes have to call it: what is sharded is gathered.
 
         Raises:
             CheckpointError: If it cannot be written; what was there before is untouched.
@@ -284,10 +295,19 @@ class AdaptationRunner(Runner):
         if file_client_args is not None or backend_args is not None:
             raise ValueError('default_hooks.checkpoint: backend_args and file_client_args are not supported, '
                              'checkpoints are written atomically to a local folder')
-        checkpoint = {'meta': self._meta(meta, by_epoch), 'state_dict': on_cpu(self._bare_model.state_dict()),
+        sharded = is_sharded(self._bare_model)
+        if not sharded and not is_main_process():
+            return
+        state = self._bare_model.state_dict()
+        for name in state if sharded else ():
+            state[name] = whole(state[name])
+        optimizer = whole(optimizer_state(self.optim_wrapper)) if save_optimizer else None
+        if not is_main_process():
+            return
+        checkpoint = {'meta': self._meta(meta, by_epoch), 'state_dict': on_cpu(state),
                       'message_hub': self.message_hub.state_dict()}
         if save_optimizer:
-            checkpoint['optimizer'] = optimizer_state(self.optim_wrapper)
+            checkpoint['optimizer'] = optimizer
         if save_param_scheduler and self.param_schedulers is not None:
             checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in self.param_schedulers]
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.backbones import TunedBackbone
+from ..sharded_tensors import local_part, whole
 from .checkpoint_reading import CheckpointError, read_checkpoint
 from .tunings import tuned_backbones
 
@@ -16,6 +17,8 @@ PART = 'frozen'
 
 def frozen_digests(model: nn.Module) -> dict[str, str]:
     """Returns a digest of the frozen weights of each tuned backbone, by its name.
+
+    To be called by all processes.
 
     Raises:
         ValueError: If the model has no tuned backbone.
@@ -28,7 +31,7 @@ def frozen_digests(model: nn.Module) -> dict[str, str]:
     digests = {}
     for name, part in tuned.items():
         tensors = _frozen(part)
-        places = tuple(tensor.data_ptr() for tensor in tensors.values())
+        places = tuple(local_part(tensor).data_ptr() for tensor in tensors.values())
         if places not in known:
             known[places] = _digest(tensors)
         digests[name] = known[places]
@@ -103,6 +106,6 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in tensors.items():
         digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        flat = whole(tensor.detach()).cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

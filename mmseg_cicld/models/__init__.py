@@ -3,6 +3,7 @@
 Whoever builds on diffusers imports it in the function that does: it takes as long to import as half of mmseg, and most
 networks do without it.
 """
+from .adapter_pretraining import AdapterPretraining
 from .autoencoder import AutoencoderPretraining
 from .backbones import (AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer, TransformersBackbone,
                         TunedBackbone, ViTAdapterBackbone)
@@ -15,10 +16,10 @@ from .segmentors import HRDAEncoderDecoder
 from .tuning import FrozenTuning, LastBlocksTuning, LearnableTokens, LoRATuning
 from .verified_pretrained import VerifiedPretrained
 
-__all__ = ['AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation', 'ClassEmbeddingMaskEncoder',
-           'ColourMaskEncoder', 'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss', 'DomainAdversarialLoss',
-           'EfficientNetLite', 'FrozenTuning', 'FusedMixVisionTransformer', 'HRDAEncoderDecoder', 'HRDAHead',
-           'InterCoderNeck', 'LastBlocksTuning', 'LatentDiffusionHead', 'LearnableTokens', 'LoRATuning',
-           'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation', 'NoiseDegradation',
-           'PixelClassContrastiveLoss', 'SegFormerAdapter', 'SimpleFeaturePyramid', 'TransformersBackbone',
-           'TunedBackbone', 'UpscaleHead', 'VerifiedPretrained', 'ViTAdapterBackbone']
+__all__ = ['AdapterPretraining', 'AutoencoderEncoder', 'AutoencoderPretraining', 'BlurDegradation',
+           'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder', 'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss',
+           'DomainAdversarialLoss', 'EfficientNetLite', 'FrozenTuning', 'FusedMixVisionTransformer',
+           'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LastBlocksTuning', 'LatentDiffusionHead',
+           'LearnableTokens', 'LoRATuning', 'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation',
+           'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'SimpleFeaturePyramid',
+           'TransformersBackbone', 'TunedBackbone', 'UpscaleHead', 'VerifiedPretrained', 'ViTAdapterBackbone']

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.segmentor_protocol import TrainableSegmentor
+from ..sharded_tensors import local_part
 
 
 class EMATeacher(nn.Module):
@@ -33,8 +34,9 @@ class EMATeacher(nn.Module):
         if not 0 <= momentum < 1:
             raise ValueError(f'model.teacher.momentum is {momentum}, allowed are values in [0, 1)')
         self.momentum, self.flip = momentum, flip
-        frozen = TrainableSegmentor(student).frozen_state.values()
-        self.network = copy.deepcopy(student, {id(tensor): tensor for tensor in frozen})
+        frozen = TrainableSegmentor(student).frozen_state
+        self._frozen_names = frozenset(frozen)
+        self.network = copy.deepcopy(student, {id(tensor): tensor for tensor in frozen.values()})
         self.network.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'EMATeacher':
@@ -64,7 +66,9 @@ class EMATeacher(nn.Module):
             updates: Number t >= 0 of optimiser updates that the student has had.
         """
         factor = min(1 - 1 / (updates + 1), self.momentum)
-        pairs = [pair for pair in zip(self.network.parameters(), student.parameters()) if pair[0] is not pair[1]]
+        # What no training changes is the student's own tensor or, where backbones are sharded, equal to it.
+        pairs = [(local_part(own), local_part(new)) for (name, own), new in zip(
+            self.network.named_parameters(), student.parameters()) if own is not new and name not in self._frozen_names]
         own, new = map(list, zip(*pairs))
         if factor == 0:
             torch._foreach_copy_(own, new)

@@ -125,7 +125,7 @@ def _step_rows(work_dir: Path, record: TrainingRecord) -> list[ImageRow]:
                  for name in kept.files if name != 'mixed_weight'}
     if 'pseudo_weight' in parts and np.ptp(parts['pseudo_weight']) == 0:
         del parts['pseudo_weight']  # one number for the batch, which the curve of confident pseudo-labels shows
-    return [ImageRow(step_tiles(parts, index, record.palette)) for index in range(len(parts['source_image']))]
+    return [ImageRow(step_tiles(parts, index, record.palette)) for index in range(len(next(iter(parts.values()), ())))]
 
 
 def _details(record: TrainingRecord) -> str:

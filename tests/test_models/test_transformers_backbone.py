@@ -1,6 +1,7 @@
 """Backbones of the transformers library: the library's own maps, any size, weights from folder and file, and refusals."""
 import copy
 import hashlib
+import re
 import sys
 
 import pytest
@@ -293,6 +294,48 @@ def test_terms_are_said_before_a_download_and_in_its_error(monkeypatch, capsys):
         backbone.init_weights()
     with pytest.raises(PretrainedWeightsError, match="model='facebook/dinov3-vits16.*no architecture that can be read"):
         TransformersBackbone('facebook/dinov3-vits16-pretrain-lvd1689m')
+
+
+@pytest.mark.parametrize('name, said', [
+    ('facebook/dinov3-vits16-pretrain-lvd1689m', 'gated under the DINOv3 License: accept it at https://huggingface.co/facebook/'),
+    ('facebook/ijepa_vith14_1k', r'non-commercial use only \(CC BY-NC 4.0\)'),
+    ('nvidia/mit-b0', r'non-commercial use only \(NVIDIA Source Code License'), ('facebook/dinov2-small', None)])
+def test_terms_are_in_the_log_before_anything_is_fetched(name, said, monkeypatch):
+    """Whether the name stands as the weights, whose architecture is given, or as the model, whose config is fetched first."""
+    lines: list[str] = []
+    monkeypatch.setattr('mmseg_cicld.models.backbones.transformers_weights.print_log',
+                        lambda line, logger: lines.append(line))
+
+    def fetch(*args: object, **kwargs: object) -> None:
+        heard.append(list(lines))
+        raise OSError('no network')
+
+    for start, reader in ((lambda: TransformersBackbone(name), 'transformers.AutoConfig.from_pretrained'),
+                          (lambda: loaded(DINOV2, weights=name), 'transformers.Dinov2Model.from_pretrained')):
+        heard: list[list[str]] = []
+        lines.clear()
+        monkeypatch.setattr(reader, fetch)
+        with pytest.raises(PretrainedWeightsError, match='no network'):
+            start()
+        before, = heard
+        assert len(before) == (said is not None) and all(re.search(said, line) for line in before)
+
+
+@pytest.mark.parametrize('family', VITS)
+def test_attention_is_torchs_own_in_each_block(family, monkeypatch):
+    """F.scaled_dot_product_attention, which takes flash attention where it can; nothing writes the matrix of N x N."""
+    called, attend = [], torch.nn.functional.scaled_dot_product_attention
+
+    def counted(*args, **kwargs):
+        called.append(args[0].shape)
+        return attend(*args, **kwargs)
+
+    backbone = TransformersBackbone(VITS[family])
+    assert backbone.model.config._attn_implementation == 'sdpa'
+    monkeypatch.setattr('torch.nn.functional.scaled_dot_product_attention', counted)
+    with torch.no_grad():
+        backbone.eval()(torch.randn(1, 3, 32, 32))
+    assert len(called) == len(backbone.blocks)
 
 
 def test_a_missing_library_is_named_with_its_command(monkeypatch):

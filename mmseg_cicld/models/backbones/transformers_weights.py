@@ -96,6 +96,8 @@ def read_config(model: str | dict) -> PretrainedConfig:
     except ImportError as error:
         raise ModuleNotFoundError(f"backbone type 'TransformersBackbone' needs transformers: {INSTALL}") from error
     if isinstance(model, str):
+        if not Path(model).is_dir():
+            _say_terms(model)
         try:
             config = AutoConfig.from_pretrained(model)
         except (OSError, ValueError) as error:

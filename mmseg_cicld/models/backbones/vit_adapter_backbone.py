@@ -71,6 +71,11 @@ class ViTAdapterBackbone(BaseModule):
         self.out_channels = [channels] * len(LEVELS)
 
     @property
+    def transformer(self) -> TransformersBackbone:
+        """What a tuning is for; all else here begins with random weights and learns whole."""
+        return self.vit
+
+    @property
     def blocks(self) -> nn.ModuleList:
         """The blocks of the transformer."""
         return self.vit.blocks

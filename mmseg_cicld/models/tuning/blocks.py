@@ -3,6 +3,15 @@ from mmseg.models.backbones import BEiT, MixVisionTransformer, SwinTransformer, 
 from torch import nn
 
 
+def transformer_of(backbone: nn.Module) -> nn.Module:
+    """Returns the part of a backbone that a tuning is for.
+
+    That is the backbone, or what it names as its ``transformer``: an adapter beside it begins with random weights and
+    has to learn whole.
+    """
+    return getattr(backbone, 'transformer', backbone)
+
+
 def blocks_of(backbone: nn.Module) -> list[nn.Module]:
     """Returns the blocks of a backbone.
 

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from mmseg.registry import MODELS
 from torch import nn
 
-from .blocks import blocks_of
+from .blocks import blocks_of, transformer_of
 
 
 @MODELS.register_module()
 @dataclass(frozen=True)
 class FrozenTuning:
-    """Leaves every parameter as it is: necks and heads learn alone."""
+    """Leaves every parameter as it is: necks and heads learn alone, and an adapter that stands beside a transformer."""
 
     mergeable = True
 
     def attach(self, backbone: nn.Module) -> nn.Module:
         """See :class:`Tuning`."""
-        backbone.requires_grad_(False)
+        transformer_of(backbone).requires_grad_(False)
         return nn.Module()
 
     def merge(self, backbone: nn.Module) -> None:
@@ -45,7 +45,7 @@ class LastBlocksTuning:
             raise ValueError(f'backbone.tuning.blocks is {self.blocks}, allowed are 1 to {len(blocks)}: that many blocks '
                              f'has this {type(backbone).__name__}')
         first, learns = id(next(blocks[-self.blocks].parameters())), False
-        for parameter in backbone.parameters():
+        for parameter in transformer_of(backbone).parameters():
             learns = learns or id(parameter) == first
             if not learns:
                 parameter.requires_grad_(False)

@@ -8,7 +8,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .blocks import blocks_of, prefix_tokens, width_of
+from .blocks import blocks_of, prefix_tokens, transformer_of, width_of
 
 
 class BlockTokens(nn.Module):
@@ -103,7 +103,7 @@ class LearnableTokens:
                              'choose a vision transformer, or LoRATuning')
         added, prefix = nn.Module(), prefix_tokens(backbone)
         blocks = [block for block in blocks_of(backbone) if any(each.requires_grad for each in block.parameters())]
-        backbone.requires_grad_(False)
+        transformer_of(backbone).requires_grad_(False)
         widths = [width_of(block) for block in blocks]
         added.blocks = nn.ModuleList(BlockTokens(self.tokens, width, self.rank) for width in widths)
         added.changes = nn.ModuleDict({str(width): TokenChange(width, self.scale) for width in widths})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .blocks import block_of_each_module, blocks_of
+from .blocks import block_of_each_module, blocks_of, transformer_of
 from .low_rank import add_low_rank, low_rank_layers, merge_low_rank
 
 STARTS = ('kaiming', 'smallest_singular')
@@ -50,7 +50,7 @@ class LoRATuning:
         """See :class:`Tuning`; returns the changes under the names of their layers."""
         smallest, changes = self.initialisation == 'smallest_singular', nn.Module()
         chosen = self._chosen(backbone)
-        backbone.requires_grad_(False)
+        transformer_of(backbone).requires_grad_(False)
         for name, layer in chosen.items():
             _put(changes, name, add_low_rank(layer, self.rank, self.alpha / self.rank, smallest))
         return changes

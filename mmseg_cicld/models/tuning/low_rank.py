@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
 _FORWARDS = (nn.Linear.forward, nn.Conv2d.forward, wrappers.Linear.forward, wrappers.Conv2d.forward)
@@ -76,8 +77,11 @@ class LowRank(nn.Module):
             self.B_OR.copy_(self.start_B_OR)
 
     def applied(self, weight_OI: Tensor) -> Tensor:
-        """Returns the changed weight, in its own precision also under autocast; itself while not ``enabled``."""
-        if not self.enabled:
+        """Returns the changed weight, in its own precision also under autocast; itself while not ``enabled``.
+
+        So is the part of a weight that FSDP looks at between steps: while a layer computes, it has the whole.
+        """
+        if not self.enabled or isinstance(weight_OI, DTensor):
             return weight_OI
         with _without_autocast(weight_OI.device.type):
             change_OI = self.B_OR @ self.A_RI

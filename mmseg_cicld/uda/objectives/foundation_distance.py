@@ -57,7 +57,7 @@ class FoundationFeatureDistance(Objective):
         if not self.weights or min(self.weights.values()) < 0:
             raise ValueError(f'FoundationFeatureDistance got source_weight={source_weight}, target_weight='
                              f'{target_weight}: give one of them, above 0')
-        self.needs_target = 'target' in self.weights
+        self.needs_source, self.needs_target = (domain in self.weights for domain in ('source', 'target'))
         self.frozen = UnsavedNetwork(network)
         self.size, self.smooth_l1, self.cosine = tuple(size), smooth_l1, cosine
         self.augmentation = build_augmentation(augmentation) if augmentation else None

@@ -1,0 +1,4 @@
+# DAFormer's head on DINOv2 ViT-L/14 that rests: neck and head learn alone, for crops of 1024.
+_base_ = ['./daformer_dinov2-large_lora_1024x1024.py']
+
+model = dict(backbone=dict(tuning=dict(_delete_=True, type='FrozenTuning')))

@@ -1,0 +1,15 @@
+# Source only, DINOv3-B tuned by LoRA with DAFormer's head, GTA5 to Cityscapes.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/daformer_dinov3-base_lora_1024x1024.py',
+    '../_base_/datasets/gta2cityscapes-1024x1024_random-scale.py',
+    '../_base_/uda/vfm_source_only.py',
+    '../_base_/schedules/adamw_linear_40k_tuned.py',
+]
+model = dict(
+    _delete_=True,
+    type='ClassMixEMA',
+    segmentor={{_base_.model}},
+    teacher={{_base_.teacher}},
+    objectives={{_base_.objectives}})
+train_dataloader = dict(dataset=dict(target=None, rare_class_sampling={{_base_.rare_class_sampling}}))

@@ -3,8 +3,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import preloaded_python
 
 ROOT = Path(__file__).parents[1]
 STREET = ('--source-train', '3', '--source-val', '1', '--target-train', '3', '--target-val', '2', '--nproc', '1')
@@ -20,6 +23,12 @@ def environment(**changes: str) -> dict[str, str]:
     """Returns the environment of a process that finds this source tree, the Python of the tests, and one thread."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
     return {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PATH': path, **changes}
+
+
+def preloaded_environment(**changes: str) -> dict[str, str]:
+    """The same, where ``python`` and the processes of ``torch.distributed.run`` have imported before they start."""
+    program, env = preloaded_python.python(), environment()
+    return {**env, 'PATH': os.pathsep.join([str(program.parent), env['PATH']]), 'PYTHON_EXEC': str(program), **changes}
 
 
 def run(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str] | None = None,
@@ -51,6 +60,40 @@ def python(*arguments: str | Path, cwd: Path, **kwargs) -> subprocess.CompletedP
     return run([sys.executable, '-W', 'ignore', *arguments], cwd=cwd, **kwargs)
 
 
+def preloaded(*arguments: str | Path, cwd: Path, **kwargs) -> subprocess.CompletedProcess[str]:
+    """Does the same as :func:`python` in a process that has imported the package already, see preloaded_python.py."""
+    return run([preloaded_python.python(), '-W', 'ignore', *arguments], cwd=cwd, **kwargs)
+
+
+def interrupt(command: Sequence[str | Path], cwd: Path, is_time: Callable[[], bool], signum: int,
+              env: Mapping[str, str] | None = None) -> str:
+    """Starts a program, sends a signal to it and to all that it has started, and waits for its end.
+
+    Args:
+        command: The program and its arguments.
+        cwd: The folder to run it in.
+        is_time: Whether the moment of the signal has come; asked again and again.
+        signum: The signal.
+        env: The environment, by default :func:`environment`.
+
+    Returns:
+        What it printed.
+    """
+    with subprocess.Popen([str(word) for word in command], cwd=cwd, env=dict(env or environment()), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as process:
+        try:
+            while not is_time():
+                assert process.poll() is None, process.communicate()[0][-4000:]
+                time.sleep(0.005)
+            os.killpg(process.pid, signum)
+            printed = process.communicate(timeout=200)[0]
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode != 0
+    return printed
+
+
 def render_tiny_street(folder: Path) -> None:
     """Renders a few images of the street set to ``folder/data/street``, where the quick-start configs look."""
-    python(ROOT / 'tools/dataset_converters/render_street_set.py', 'data/street', *STREET, cwd=folder)
+    preloaded(ROOT / 'tools/dataset_converters/render_street_set.py', 'data/street', *STREET, cwd=folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from readme_commands import Block, read_blocks
-from shell_commands import ROOT, environment, run
+from shell_commands import ROOT, environment, preloaded_environment, run
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 BLOCKS = [(page, block) for page in PAGES for block in read_blocks(page)]
@@ -24,15 +24,24 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize('block', [pytest.param(block, id=f'{page.name}-line-{block.line}')
+@pytest.mark.parametrize('page, block', [pytest.param(page, block, id=f'{page.name}-line-{block.line}')
                                    for page, block in BLOCKS if not block.skip])
-def test_commands_run(block: Block, clone: Path):
+def test_commands_run(page: Path, block: Block, clone: Path):
+    """Those of the README in interpreters of their own, those of the pages in processes that imported before."""
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
         port = str(probe.getsockname()[1])
+    env = environment if page.name == 'README.md' else preloaded_environment
     # `run` compares the exit code, and shows the output if it is another.
-    done = run(['bash', '-euo', 'pipefail', '-c', block.shrunk()], cwd=clone, env=environment(PORT=port, **block.env))
+    done = run(['bash', '-euo', 'pipefail', '-c', block.shrunk()], cwd=clone, env=env(PORT=port, **block.env))
     assert done.returncode == 0
+
+
+def test_programs_import_themselves_what_is_imported_before_they_start():
+    for page, block in BLOCKS:
+        for name in set(re.findall(r'tools/\w+(?:/\w+)?\.py', block.script)):
+            lines = (ROOT / name).read_text(encoding='utf-8').splitlines()
+            assert any(line.startswith(('import mmseg_cicld', 'from mmseg_cicld')) for line in lines), f'{page}: {name}'
 
 
 def test_only_what_no_test_machine_has_is_left_out():

@@ -27,7 +27,8 @@ fi
 processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1
-# A file stays in one process, since its tests share what they have prepared. A test that hangs fails, by a signal: the
-# other method of pytest-timeout ends the process, and leaves the programs that the test has started running.
-exec .venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --timeout 300 \
-    --timeout-method signal "$@"
+# A file stays in one process, since its tests share what they have prepared; tests/conftest.py puts the longest first.
+# A test that hangs fails, by a signal: the other method of pytest-timeout ends the process, and leaves the programs that
+# the test has started running.
+exec .venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder \
+    --timeout 300 --timeout-method signal "$@"

@@ -49,7 +49,9 @@ make_venv() {
 
 install() { # install WHAT PIP_ARGUMENTS...
     echo "setup_env: installing $1"
-    "$python" -m pip --disable-pip-version-check install --no-input --constraint requirements/tested.txt "${@:2}" ||
+    # Python compiles what is imported when it is; of all files, most of which are never imported, it would take a minute.
+    "$python" -m pip --disable-pip-version-check install --no-input --no-compile --constraint requirements/tested.txt \
+        "${@:2}" ||
         fail "pip could not install $1, see above. What is installed stays: run the same command again to continue."
 }
 

@@ -1,17 +1,16 @@
 """tools/adapt.py trains, adapts, evaluates and exports; the same command goes on; its configs do the same."""
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
+import preloaded_python
 import pytest
 import torch
 from adapt_case import ITERATIONS, Finished, describe, run
 from mmengine.config import Config
 from mmseg.registry import RUNNERS
+from shell_commands import interrupt
 
 from mmseg_cicld.adapt.__main__ import closing_lines
 from mmseg_cicld.adapt.options import Options
@@ -90,30 +89,19 @@ def test_next_commands_are_printed_with_files_that_exist(finished: Finished):
     assert len(made) >= 5 and all(Path(word).exists() for word in made), made
 
 
-def _interrupt(finished: Finished, work_dir: Path, appeared: Path, signum: int) -> str:
-    """Starts the command line, sends a signal as soon as a file is there, and returns what was printed."""
-    root = finished.root
-    process = subprocess.Popen(
-        [sys.executable, ROOT / 'tools/adapt.py', '--source', root / 'source/images', root / 'source/labels',
-         '--target', root / 'target/images', '--val', root / 'val/images', root / 'val/labels', '--classes',
-         root / 'classes.txt', '--work-dir', work_dir, '--method', 'dacs', '--iterations', str(ITERATIONS)],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
-        env=os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT)))
-    deadline = time.monotonic() + 200
-    while not appeared.is_file() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signum)
-    printed = process.communicate(timeout=100)[0]
-    assert process.returncode != 0
-    return printed
-
-
 def test_stopped_in_each_stage_it_goes_on_to_the_same_weights(finished: Finished, tmp_path):
-    work_dir = tmp_path / 'work'
-    _interrupt(finished, work_dir, work_dir / 'class_statistics/sample_class_stats_dict.json', signal.SIGKILL)
-    printed = _interrupt(finished, work_dir, work_dir / 'source_only/iter_1.pth', signal.SIGTERM)
+    work_dir, root = tmp_path / 'work', finished.root
+    command = [ROOT / 'tools/adapt.py', '--source', root / 'source/images', root / 'source/labels', '--target',
+               root / 'target/images', '--val', root / 'val/images', root / 'val/labels', '--classes',
+               root / 'classes.txt', '--work-dir', work_dir, '--method', 'dacs', '--iterations', str(ITERATIONS)]
+
+    def stopped(python: str | Path, appeared: str, signum: int) -> str:
+        return interrupt([python, *command], ROOT, (work_dir / appeared).is_file, signum)
+
+    stopped(sys.executable, 'class_statistics/sample_class_stats_dict.json', signal.SIGKILL)
+    printed = stopped(preloaded_python.python(), 'source_only/iter_1.pth', signal.SIGTERM)
     assert 'Run the same command again to go on' in printed
-    assert 'Run the same' in _interrupt(finished, work_dir, work_dir / 'adaptation/iter_1.pth', signal.SIGINT)
+    assert 'Run the same' in stopped(preloaded_python.python(), 'adaptation/iter_1.pth', signal.SIGINT)
     assert not (work_dir / 'summary.json').exists()
     options = Options(work_dir, 'dacs', iterations=ITERATIONS)
     summary, _ = run(options, finished.data)

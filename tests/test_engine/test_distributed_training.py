@@ -1,9 +1,9 @@
 """Two processes on the CPU do what one does with their joined batch."""
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import preloaded_python
 import pytest
 import torch
 from toy_training import ADDITIONS, TWO_SCALES, assert_same_run, records, toy_config, train, train_in_children
@@ -125,8 +125,8 @@ def test_torchrun_with_the_train_tool_of_mmseg(tmp_path):
     cfg.dump(str(tmp_path / 'config.py'))
     paths = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get('PYTHONPATH', '')])
     tool = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'train.py'
-    subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', str(tool),
-                    str(tmp_path / 'config.py'), '--launcher', 'pytorch'], check=True, cwd=tmp_path, timeout=120,
+    subprocess.run([preloaded_python.python(), '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+                    str(tool), str(tmp_path / 'config.py'), '--launcher', 'pytorch'], check=True, cwd=tmp_path, timeout=120,
                    env=dict(os.environ, PYTHONPATH=paths, OMP_NUM_THREADS='1'), capture_output=True)
     assert [line['files'] for rank in (0, 1) for line in records(tmp_path / 'run', rank)[:1]] == [
         ['source_0.png'], ['source_1.png']]

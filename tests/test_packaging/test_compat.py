@@ -1,23 +1,33 @@
 """Every repair of the host packages is applied where its fault is present, and only there."""
 import os
+import subprocess
 from pathlib import Path
 
+import mmengine.config.config
+import preloaded_python
 import pytest
-from shell_commands import ROOT, environment, python
+from mmengine.config import Config
+from shell_commands import ROOT, environment, run
+from yapf.yapflib.yapf_api import FormatCode
 
 from mmseg_cicld import compat
+
+
+def _python(text: str, folder: Path, **kwargs) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process that has imported nothing but torch."""
+    return run([preloaded_python.python('torch'), '-W', 'ignore', '-c', text], cwd=folder, **kwargs)
 
 
 def _checks_all(code: str, folder: Path, *paths: Path) -> bool:
     """Runs code with assertions in a process, and tells whether it came to its end."""
     env = environment(PYTHONPATH=os.pathsep.join(map(str, [*paths, ROOT])))
-    return python('-c', f'{code}print("checked")', cwd=folder, env=env).stdout.endswith('checked\n')
+    return _python(f'{code}print("checked")', folder, env=env).stdout.endswith('checked\n')
 
 
 def _error(code: str, folder: Path, *paths: Path) -> str:
     """Runs code that has to fail and returns the last line on stderr."""
     env = environment(PYTHONPATH=os.pathsep.join(map(str, [*paths, ROOT])))
-    return python('-c', code, cwd=folder, env=env, code=1).stderr.splitlines()[-1]
+    return _python(code, folder, env=env, code=1).stderr.splitlines()[-1]
 
 
 def _distribution(folder: Path, name: str) -> Path:
@@ -127,7 +137,7 @@ cfg = Config.fromfile("ours.py")
 assert MODELS.build(cfg.model).student.decode_head.num_classes == 19
 assert get_config("mmseg_cicld::quickstart/adapt_street.py").model.type == "ClassMixEMA"
 '''
-    output = python('-c', code, cwd=tmp_path)
+    output = _python(code, tmp_path)
     assert 'not installed' not in output.stdout + output.stderr
     assert 'Failed to search registry' not in output.stdout + output.stderr
 
@@ -138,6 +148,21 @@ def test_stand_ins_for_pkg_resources_know_packages_and_their_folders():
     assert Path(compat.get_installed_path('mmseg_cicld')) == ROOT / 'mmseg_cicld'
     with pytest.raises(ModuleNotFoundError, match='mmdet'):
         compat.get_installed_path('mmdet')
+
+
+def test_a_config_is_laid_out_once_and_again_when_it_has_changed(monkeypatch):
+    laid_out = []
+
+    def yapf(text: str, style_config: dict) -> tuple[str, bool]:
+        laid_out.append(text)
+        return FormatCode(text, style_config=style_config)
+
+    monkeypatch.setattr(mmengine.config.config, 'FormatCode', yapf)
+    compat.lay_out_configs_once()
+    config = Config(dict(model=dict(type='Net', depth=3)))
+    assert config.pretty_text == config.pretty_text == "model = dict(depth=3, type='Net')\n" and len(laid_out) == 1
+    config.model.depth = 4
+    assert config.pretty_text == "model = dict(depth=4, type='Net')\n" and len(laid_out) == 2
 
 
 def test_transformers_waits_until_its_optimiser_is_asked_for(tmp_path):

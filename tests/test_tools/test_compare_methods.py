@@ -3,8 +3,9 @@ import os
 import sys
 from pathlib import Path
 
+import preloaded_python
 import pytest
-from shell_commands import ROOT, environment, run
+from shell_commands import ROOT, preloaded_environment, run
 
 sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 
@@ -24,11 +25,11 @@ rows = [
 """
 
 
-def run_tool(root: Path, *more: str, code: int = 0) -> str:
+def run_tool(root: Path, *more: str, code: int = 0, python: str | None = None) -> str:
     path = os.pathsep.join([str(ROOT / 'tests/test_engine'), str(ROOT)])
-    command = [sys.executable, '-W', 'ignore', ROOT / 'tools/analysis_tools/compare_methods.py', 'rows.py',
-               '--work-dir', 'trainings', *more]
-    done = run(command, cwd=root, env=environment(PYTHONPATH=path), code=code)
+    command = [python or preloaded_python.python(), '-W', 'ignore', ROOT / 'tools/analysis_tools/compare_methods.py',
+               'rows.py', '--work-dir', 'trainings', *more]
+    done = run(command, cwd=root, env=preloaded_environment(PYTHONPATH=path), code=code)
     return done.stdout + done.stderr
 
 
@@ -70,4 +71,5 @@ def test_a_training_that_fails_is_named_and_the_rest_runs(folder):
 
 
 def test_unknown_rows(folder):
-    assert "--rows has 'third', the file has ['first', 'second']" in run_tool(folder, '--rows', 'third', code=1)
+    assert "--rows has 'third', the file has ['first', 'second']" in run_tool(
+        folder, '--rows', 'third', code=1, python=sys.executable)

@@ -5,7 +5,7 @@ import old_configs as old
 import torch
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from shell_commands import ROOT, SHRUNK, python, render_tiny_street
+from shell_commands import ROOT, SHRUNK, preloaded, render_tiny_street
 
 from mmseg_cicld.migration import migrate, read_old_config
 from mmseg_cicld.models.checkpoint_names import ours_to_reference
@@ -34,18 +34,19 @@ def old_street(folder: Path) -> Path:
 def test_old_config_and_checkpoint_train_and_test(tmp_path):
     render_tiny_street(tmp_path)
     path = old_street(tmp_path)
-    python(ROOT / 'tools/misc/migrate_config.py', path, '-o', 'new.py', cwd=tmp_path)
+    preloaded(ROOT / 'tools/misc/migrate_config.py', path, '-o', 'new.py', cwd=tmp_path)
     init_default_scope('mmseg')
     segmentor = MODELS.build(migrate(read_old_config(path)).config().model.segmentor)
     published = {f'{prefix}.{name}': tensor for name, tensor in ours_to_reference(segmentor.state_dict()).items()
                  for prefix in ('model', 'ema_model')}
     torch.save(dict(state_dict=published), tmp_path / 'published.pth')
-    python(ROOT / 'tools/model_converters/published.py', path, 'published.pth', 'out', '--to', 'training', cwd=tmp_path)
-    done = python(ROOT / 'tools/train.py', 'new.py', '--work-dir', 'run', '--cfg-options', 'load_from=out/training.pth',
-                  'default_hooks.logger.interval=1', *SHRUNK, cwd=tmp_path)
+    preloaded(ROOT / 'tools/model_converters/published.py', path, 'published.pth', 'out', '--to', 'training',
+              cwd=tmp_path)
+    done = preloaded(ROOT / 'tools/train.py', 'new.py', '--work-dir', 'run', '--cfg-options',
+                     'load_from=out/training.pth', 'default_hooks.logger.interval=1', *SHRUNK, cwd=tmp_path)
     assert 'Load checkpoint from out/training.pth' in done.stdout + done.stderr
     assert 'masked.decode.loss_ce' in done.stdout + done.stderr
-    python(ROOT / 'tools/model_converters/published.py', path, 'published.pth', 'plain', cwd=tmp_path)
-    done = python(ROOT / 'tools/test.py', 'plain/segmentor.py', 'plain/segmentor.pth', '--cfg-options',
-                  'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False', cwd=tmp_path)
+    preloaded(ROOT / 'tools/model_converters/published.py', path, 'published.pth', 'plain', cwd=tmp_path)
+    done = preloaded(ROOT / 'tools/test.py', 'plain/segmentor.py', 'plain/segmentor.pth', '--cfg-options',
+                     'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False', cwd=tmp_path)
     assert 'mIoU' in done.stdout + done.stderr

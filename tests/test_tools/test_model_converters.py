@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
+import preloaded_python
 import pytest
 import torch
 from mmengine.config import Config
@@ -50,7 +51,7 @@ OPTIONS = dict(mic='hr_crop_size=(32, 32),', cicld='neck=dict(in_channels=[8, 16
 
 
 def run(tool: str, *args) -> subprocess.CompletedProcess:
-    command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools/model_converters' / tool), *map(str, args)]
+    command = [preloaded_python.python(), '-W', 'ignore', str(ROOT / 'tools/model_converters' / tool), *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment())
 
 

@@ -1,14 +1,13 @@
 """tools/progressive_translation.py as a user runs it: killed in a round, and with a wrong config."""
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
+import preloaded_python
 import pytest
 from mmengine.config import Config
-from shell_commands import ROOT, environment, run
+from shell_commands import ROOT, environment, interrupt, preloaded
 
 TOOL = ROOT / 'tools/progressive_translation.py'
 sys.path.insert(0, str(ROOT / 'tests/test_translation'))  # the config of the segmentors imports from there
@@ -16,7 +15,7 @@ sys.path.insert(0, str(ROOT / 'tests/test_translation'))  # the config of the se
 from tiny_progressive import write_progressive  # noqa: E402
 
 ENVIRONMENT = environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tests/test_translation')]))
-COMMAND = [sys.executable, '-W', 'ignore', TOOL, 'rounds.py', '--work-dir', 'out']
+COMMAND = [TOOL, 'rounds.py', '--work-dir', 'out']
 
 
 @pytest.fixture
@@ -27,15 +26,10 @@ def folder(tmp_path) -> Path:
 
 
 def test_killed_in_the_training_of_a_round_it_goes_on(folder):
-    process = subprocess.Popen(COMMAND, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    while not (folder / 'out/round_1/training_1/iter_1.pth').exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    interrupt([preloaded_python.python(), *COMMAND], folder, (folder / 'out/round_1/training_1/iter_1.pth').exists,
+              signal.SIGKILL, ENVIRONMENT)
     images = {path: path.stat().st_mtime_ns for path in (folder / 'out/round_1/dataset/images').rglob('*.png')}
-    done = run(COMMAND, cwd=folder, env=ENVIRONMENT)
+    done = preloaded(*COMMAND, cwd=folder, env=ENVIRONMENT)
     assert 'translated dataset: out/round_2/dataset' in done.stdout
     assert len(images) == 5 and images == {path: path.stat().st_mtime_ns for path in images}
 
@@ -44,6 +38,6 @@ def test_mistakes_are_one_line(folder):
     config = Config.fromfile(folder / 'rounds.py')
     config.pop('progressive')
     config.dump(folder / 'rounds.py')
-    done = run(COMMAND, cwd=folder, env=ENVIRONMENT, code=1)
+    done = preloaded(*COMMAND, cwd=folder, env=ENVIRONMENT, code=1)
     assert 'error: progressive of the config is wrong' in done.stderr
     assert 'Traceback' not in done.stderr

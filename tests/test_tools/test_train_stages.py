@@ -8,10 +8,11 @@ import socket
 import sys
 from pathlib import Path
 
+import preloaded_python
 import pytest
 import torch
 from mmengine.config import Config
-from shell_commands import ROOT, SHRUNK, environment, render_tiny_street, run
+from shell_commands import ROOT, SHRUNK, preloaded_environment, render_tiny_street, run
 
 sys.path.insert(0, str(ROOT / 'tests/test_engine'))
 
@@ -44,10 +45,12 @@ def write_configs(root: Path) -> list[Path]:
     return files
 
 
-def run_tool(root: Path, files: list[Path], *more: str, code: int = 0, launch: tuple = (), **variables: str) -> str:
+def run_tool(root: Path, files: list[Path], *more: str, code: int = 0, launch: tuple = (), python: str | None = None,
+             **variables: str) -> str:
     path = os.pathsep.join([str(ROOT / 'tests/test_engine'), str(ROOT)])
-    command = [sys.executable, '-W', 'ignore', *launch, TOOL, *files, '--work-dir', root, *more]  # the last one counts
-    done = run(command, cwd=root, env=environment(PYTHONPATH=path, **variables), code=code)
+    command = [python or preloaded_python.python(), '-W', 'ignore', *launch, TOOL, *files,
+               '--work-dir', root, *more]  # the last one counts
+    done = run(command, cwd=root, env=preloaded_environment(PYTHONPATH=path, **variables), code=code)
     return done.stdout + done.stderr
 
 
@@ -62,7 +65,7 @@ def assert_same_end(one: Path, other: Path) -> None:
 @pytest.fixture(scope='module')
 def straight(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp('straight')
-    assert 'all stages are finished' in run_tool(root, write_configs(root))
+    assert 'all stages are finished' in run_tool(root, write_configs(root), python=sys.executable)
     return root
 
 

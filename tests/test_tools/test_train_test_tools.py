@@ -1,4 +1,7 @@
-"""tools/train.py and its relatives, run as processes on the rendered street set."""
+"""tools/train.py and its relatives, run as processes on the rendered street set.
+
+Ours have imported the package before they start, but for the first; mmseg's import nothing of it before their config.
+"""
 import json
 import os
 import re
@@ -12,7 +15,7 @@ from pathlib import Path
 import mmseg
 import pytest
 import torch
-from shell_commands import ROOT, SHRUNK, environment, python, render_tiny_street, run
+from shell_commands import ROOT, SHRUNK, environment, preloaded, preloaded_environment, python, render_tiny_street, run
 
 TRAIN, TEST = ROOT / 'tools/train.py', ROOT / 'tools/test.py'
 MMSEG_TOOLS = Path(mmseg.__file__).parent / '.mim' / 'tools'
@@ -76,7 +79,7 @@ def _last(done) -> str:
 def test_resume_from_the_work_dir_and_from_a_file_end_as_without_a_stop(folder, trained):
     stopped = _stopped(folder, trained, 'stopped')
     for work_dir, source in ((stopped, []), (folder / 'other', [trained / 'iter_1.pth'])):
-        done = python(TRAIN, CONFIG, '--work-dir', work_dir, '--resume', *source, '--cfg-options', *SHRUNK, cwd=folder)
+        done = preloaded(TRAIN, CONFIG, '--work-dir', work_dir, '--resume', *source, '--cfg-options', *SHRUNK, cwd=folder)
         assert 'at iteration 1' in done.stdout + done.stderr
         _assert_equal(trained / 'iter_2.pth', work_dir / 'iter_2.pth')
 
@@ -91,14 +94,14 @@ def test_mmsegs_own_tools_work_on_our_configs(folder, trained):
 
 
 def test_mim_trains_our_configs(folder, trained):
-    run([sys.executable, '-W', 'ignore', '-m', 'mim', 'train', 'mmsegmentation', CONFIG, '--gpus', '0', '--work-dir',
-         'mim', '--cfg-options', *SHRUNK], cwd=folder)
+    preloaded('-m', 'mim', 'train', 'mmsegmentation', CONFIG, '--gpus', '0', '--work-dir', 'mim', '--cfg-options', *SHRUNK,
+              cwd=folder, env=preloaded_environment())
     _assert_equal(trained / 'iter_2.pth', folder / 'mim/iter_2.pth')
 
 
 def test_test_writes_scores_predictions_and_pictures(folder, trained):
-    python(TEST, CONFIG, trained / 'iter_2.pth', '--work-dir', 'tested', '--out', 'predictions', '--show-dir', 'pictures',
-           '--cfg-options', *SHRUNK, cwd=folder)
+    preloaded(TEST, CONFIG, trained / 'iter_2.pth', '--work-dir', 'tested', '--out', 'predictions', '--show-dir', 'pictures',
+              '--cfg-options', *SHRUNK, cwd=folder)
     scores, = (folder / 'tested').glob('*/2*.json')
     assert 0 <= json.loads(scores.read_text())['mIoU'] <= 100
     assert len(list((folder / 'predictions').glob('*.png'))) == 2
@@ -106,14 +109,14 @@ def test_test_writes_scores_predictions_and_pictures(folder, trained):
 
 
 def test_tta_averages_with_the_mirrored_image(folder, trained):
-    tested = python(TEST, CONFIG, trained / 'iter_2.pth', '--work-dir', 'tta', '--tta', '--cfg-options', *SHRUNK,
-                    cwd=folder)
+    tested = preloaded(TEST, CONFIG, trained / 'iter_2.pth', '--work-dir', 'tta', '--tta', '--cfg-options', *SHRUNK,
+                       cwd=folder)
     assert 'mIoU' in tested.stdout + tested.stderr
     assert "type='SegTTAModel'" in (folder / 'tta/adapt_street.py').read_text()
 
 
 def test_amp_trains_in_bfloat16(folder):
-    python(TRAIN, CONFIG, '--work-dir', 'amp', '--amp', '--cfg-options', *SHRUNK, cwd=folder)
+    preloaded(TRAIN, CONFIG, '--work-dir', 'amp', '--amp', '--cfg-options', *SHRUNK, cwd=folder)
     assert "type='AutocastOptimWrapper'" in (folder / 'amp/adapt_street.py').read_text()
 
 
@@ -125,10 +128,10 @@ def test_amp_is_refused_where_it_cannot_work(refusal, monkeypatch):
 
 def test_two_processes_train_and_test(folder):
     run(['bash', ROOT / 'tools/dist_train.sh', CONFIG, '2', '--work-dir', 'dist', '--cfg-options', *SHRUNK], cwd=folder,
-        env=environment(PORT=_port()))
+        env=preloaded_environment(PORT=_port()))
     assert (folder / 'dist/iter_2.pth').is_file()
     tested = run(['bash', ROOT / 'tools/dist_test.sh', CONFIG, 'dist/iter_2.pth', '2', '--work-dir', 'dist_test',
-                  '--cfg-options', *SHRUNK], cwd=folder, env=environment(PORT=_port()))
+                  '--cfg-options', *SHRUNK], cwd=folder, env=preloaded_environment(PORT=_port()))
     assert 'mIoU' in tested.stdout + tested.stderr
 
 
@@ -166,24 +169,24 @@ def test_options_that_nothing_reads_are_refused(refusal):
 
 def test_resume_in_an_empty_folder_begins_with_load_from(folder, trained):
     options = [*SHRUNK, f'load_from={trained / "iter_2.pth"}', 'optim_wrapper.optimizer.lr=0']
-    done = python(TRAIN, CONFIG, '--work-dir', 'begun', '--resume', '--cfg-options', *options, cwd=folder)
+    done = preloaded(TRAIN, CONFIG, '--work-dir', 'begun', '--resume', '--cfg-options', *options, cwd=folder)
     assert f'with the weights of {trained / "iter_2.pth"}' in done.stdout + done.stderr
     name = 'student.decode_head.conv_seg.weight'
     assert torch.equal(_weights(folder / 'begun/iter_2.pth')[name], _weights(trained / 'iter_2.pth')[name])
 
 
 def test_missing_checkpoint_gives_one_line(folder):
-    done = python(TEST, CONFIG, 'no_such.pth', '--work-dir', 'none', '--cfg-options', *SHRUNK, cwd=folder, code=1)
+    done = preloaded(TEST, CONFIG, 'no_such.pth', '--work-dir', 'none', '--cfg-options', *SHRUNK, cwd=folder, code=1)
     assert _last(done) == 'error: no_such.pth: there is no such file' and 'Traceback' not in done.stderr
 
 
 def test_unsafe_checkpoints_need_the_flag(folder, trained):
     checkpoint = torch.load(trained / 'iter_2.pth', weights_only=True)
     torch.save(dict(checkpoint, note=re.compile('an object')), folder / 'unsafe.pth')
-    refused = python(TEST, CONFIG, 'unsafe.pth', '--work-dir', 'unsafe', '--cfg-options', *SHRUNK, cwd=folder, code=1)
+    refused = preloaded(TEST, CONFIG, 'unsafe.pth', '--work-dir', 'unsafe', '--cfg-options', *SHRUNK, cwd=folder, code=1)
     assert '--allow-unsafe-checkpoint' in _last(refused)
-    python(TEST, CONFIG, 'unsafe.pth', '--work-dir', 'unsafe', '--allow-unsafe-checkpoint', '--cfg-options', *SHRUNK,
-           cwd=folder)
+    preloaded(TEST, CONFIG, 'unsafe.pth', '--work-dir', 'unsafe', '--allow-unsafe-checkpoint', '--cfg-options', *SHRUNK,
+              cwd=folder)
 
 
 def test_print_config_shows_options_and_configs_of_the_package_by_name(capsys, monkeypatch):

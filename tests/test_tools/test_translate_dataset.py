@@ -4,22 +4,20 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from shell_commands import ROOT, environment, python
+from shell_commands import ROOT, environment, interrupt, preloaded, preloaded_environment
 
 TOOL = ROOT / 'tools/translate_dataset.py'
 sys.path.insert(0, str(ROOT / 'tests/test_translation'))  # the config of the segmentors imports from there
 
 from tiny_translation import contents, write_config, write_segmentor, write_source  # noqa: E402
 
-ENVIRONMENT = environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tests/test_translation')]))
+PATHS = dict(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tests/test_translation')]))
 
 
 @pytest.fixture
@@ -56,16 +54,9 @@ def translate(folder, monkeypatch, capsys) -> Callable:
 
 def kill_halfway(folder: Path, output: str) -> None:
     """Starts a translation and kills it, as the kernel does, when a few images are there."""
-    process = subprocess.Popen([sys.executable, '-W', 'ignore', TOOL, 'translate.py', '--output', output], cwd=folder,
-                               env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     records = folder / output / 'translation/records'
-    try:
-        while sum(1 for _ in records.rglob('*.json')) < 5:
-            assert process.poll() is None
-            time.sleep(0.005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    interrupt([sys.executable, '-W', 'ignore', TOOL, 'translate.py', '--output', output], folder,
+              lambda: sum(1 for _ in records.rglob('*.json')) >= 5, signal.SIGKILL, environment(**PATHS))
 
 
 def test_killed_and_continued_is_as_if_never_stopped(folder, translate):
@@ -90,8 +81,8 @@ def test_two_processes_give_what_one_gives(folder, translate):
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
         port = probe.getsockname()[1]
-    done = python('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}', TOOL, 'translate.py',
-                  '--output', 'two', '--launcher', 'pytorch', cwd=folder, env=ENVIRONMENT)
+    done = preloaded('-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}', TOOL, 'translate.py',
+                     '--output', 'two', '--launcher', 'pytorch', cwd=folder, env=preloaded_environment(**PATHS))
     assert 'translated by process 0 of 2: 12/12' in done.stdout and 'by process 1 of 2: 12/12' in done.stdout
     one, two = contents(folder / 'one'), contents(folder / 'two')
     reports = [json.loads(files.pop('translation/report.json')) for files in (one, two)]

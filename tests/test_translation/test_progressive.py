@@ -66,7 +66,8 @@ def test_each_round_is_guided_by_the_segmentor_of_the_one_before(finished):
     assert {name: value.tolist() for name, value in started.items()} == {
         f'student.{name}': value.tolist() for name, value in guide.items()}
     again = read_checkpoint(out / 'round_2/start.pth')['state_dict']
-    assert all(value.equal(read_checkpoint(trained[0])['state_dict'][name]) for name, value in again.items())
+    ended = read_checkpoint(trained[0])['state_dict']
+    assert all(value.equal(ended[name]) for name, value in again.items())
     # The weights move, so the rounds are guided by different segmentors.
     assert not again['student.decode_head.conv_seg.weight'].equal(started['student.decode_head.conv_seg.weight'])
     assert not (out / 'round_3/training_3').exists()

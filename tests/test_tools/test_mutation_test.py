@@ -77,6 +77,8 @@ def rate(step):
 TESTS = """import subprocess
 import sys
 
+import pytest
+
 from mmseg_cicld.rate import rate
 
 
@@ -107,10 +109,10 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def judged(project, check, before):
+def judged(project, check, before, twins=None):
     (project / 'tests/test_rate.py').write_text(TESTS.replace('CHECK', check))
     mutant = next(mutant for mutant in find_mutants('mmseg_cicld/rate.py', RATE) if mutant.before == before)
-    judge = mutation.Judge(project, ByLine(project, project / 'kept'), timeout=5, budget=60)
+    judge = mutation.Judge(project, ByLine(project, project / 'kept', 60), timeout=5, budget=60, twins=twins)
     result = judge(mutant, ['tests/test_rate.py'])
     assert (project / 'mmseg_cicld/rate.py').read_text() == RATE
     return result
@@ -125,6 +127,13 @@ def test_a_change_is_noticed_or_not_and_taken_back(check, outcome, project):
 
 
 @forks
+def test_a_change_that_twins_alone_notice(project):
+    twins = 'assert rate(4)\n\n\n@pytest.mark.float64\ndef test_sharp():\n    assert rate(4) == 2'
+    result = judged(project, twins, '0.5', twins=('high', 'sharp'))
+    assert result['outcome'] == 'twin' and list(result['failed']) == ['tests/test_rate.py::test_sharp']
+
+
+@forks
 def test_a_change_that_is_seen_at_import_is_noticed_by_any_test(project):
     assert list(judged(project, 'assert rate(4) == 2', '2')['failed']) == [LOW]
 
@@ -133,10 +142,10 @@ def test_a_change_that_is_seen_at_import_is_noticed_by_any_test(project):
 def test_tests_that_run_a_line_are_found_in_other_programs_too_and_kept(project):
     (project / 'tests/test_rate.py').write_text(TESTS.replace('CHECK', 'assert rate(4) == 2'))
     for _ in range(2):
-        tests = ByLine(project, project / 'kept')
+        tests = ByLine(project, project / 'kept', 60)
         assert [set(tests.running('tests/test_rate.py', 'mmseg_cicld/rate.py', [line])) for line in (1, 6, 7, 9)] == [
             {HIGH, LOW, PROGRAM}, {HIGH, PROGRAM}, {LOW}, set()]
-        record, = (project / 'kept').iterdir()
+        record, = (project / 'kept', 60).iterdir()
         (project / 'mmseg_cicld/other.py').touch()  # empty: the package is as it was
 
 
@@ -148,4 +157,4 @@ def test_the_table_leaves_out_of_the_share_what_changes_nothing():
     outcomes = ('killed', 'killed', 'timeout', 'survived', 'equivalent')
     rows = [dict(file='a.py', line=1, before='x', after='y', outcome=outcome) for outcome in outcomes]
     report = mutation.table(rows)
-    assert '| all | 2 | 1 | 1 | 1 | 0 | 75 % |' in report and report.count('a.py:1') == 1
+    assert '| all | 2 | 1 | 1 | 1 | 0 | 0 | 75 % |' in report and report.count('a.py:1') == 1

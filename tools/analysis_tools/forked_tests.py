@@ -43,11 +43,12 @@ class Selection:
     Args:
         names: The tests to run; None for all.
         file: The file to write.
+        enough: Seconds of processor time after which no other test begins.
     """
 
-    def __init__(self, names: Sequence[str] | None, file: Path) -> None:
+    def __init__(self, names: Sequence[str] | None, file: Path, enough: float) -> None:
         self._order = None if names is None else {name: index for index, name in enumerate(names)}
-        self._file, self._seconds, self._failed = file, {}, {}
+        self._file, self._enough, self._seconds, self._failed = file, enough, {}, {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -64,6 +65,7 @@ class Selection:
             return (yield)
         finally:
             self._seconds[item.nodeid] = round(sum(os.times()[:4]) - begin, 3)
+            item.session.shouldstop = sum(self._seconds.values()) > self._enough and 'enough'
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Notes what has failed."""
@@ -88,7 +90,7 @@ def import_libraries(root: Path) -> None:
 
 
 def run_tests(folder: Path, test_file: str, names: Sequence[str] | None, limit: float, marker: str | None = None,
-              first: bool = True, environment: Mapping[str, str] = {}) -> TestRun:
+              first: bool = True, enough: float = math.inf, environment: Mapping[str, str] = {}) -> TestRun:
     """Runs tests of a file in a fork.
 
     Args:
@@ -98,6 +100,7 @@ def run_tests(folder: Path, test_file: str, names: Sequence[str] | None, limit: 
         limit: Seconds of processor time, or twenty times as many by the clock, after which the outcome is ``timeout``.
         marker: pytest's ``-m``.
         first: Whether to stop at the first test that fails.
+        enough: Seconds of processor time after which no other test begins.
         environment: Variables for the tests and the programs that they start.
     """
     with tempfile.TemporaryDirectory() as notes:
@@ -106,7 +109,7 @@ def run_tests(folder: Path, test_file: str, names: Sequence[str] | None, limit: 
         if not child:
             resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 9))
             options = ['-q', '-p', 'no:cacheprovider', test_file, *(['-x'] if first else []), *(['-m', marker] if marker else [])]
-            os._exit(_in_fork(folder, options, Selection(names, file), environment))
+            os._exit(_in_fork(folder, options, Selection(names, file, enough), environment))
         code = _wait(child, SLOWEST * limit)
         if code in (None, -signal.SIGXCPU):
             return TestRun('timeout')

@@ -1,8 +1,8 @@
 """Which test files belong to a module of the package.
 
 A test file belongs to a module if it has its name (test_NAME.py), imports it or one of its names, or builds one of its
-classes by type; those that name it most often come first. A module that no test names is tested by the tests of those that
-import it, or else by all of its room. ``TESTED_BY`` lists modules whose tests name nothing of them.
+classes by type; those that name it most often come first. Then come the tests of modules that import it; of a module that
+none of these name, all tests of its room. ``TESTED_BY`` lists modules whose tests name nothing of them.
 """
 import ast
 import re
@@ -17,8 +17,10 @@ MOST_TESTS = 6
 
 
 def tests_of(file: str) -> list[str]:
-    """Lists the test files of a module, or else of the modules that import it, or else of its room."""
+    """Lists the test files of a module, then those of the modules that import it, or else of its room."""
     found = _tests_through_imports(file, frozenset())
+    if len(found) < MOST_TESTS:
+        found = list(dict.fromkeys([*found, *(test for importer in _importers(file) for test in _naming_tests(importer))]))
     room = Path(file).relative_to('mmseg_cicld').parts[0]
     return found[:MOST_TESTS] or sorted(path.relative_to(ROOT).as_posix()
                                         for path in (ROOT / 'tests' / f'test_{room}').glob('test_*.py'))
@@ -26,13 +28,14 @@ def tests_of(file: str) -> list[str]:
 
 def _tests_through_imports(file: str, passed: frozenset[str]) -> list[str]:
     found, passed = _naming_tests(file), passed | {file}
-    if found:
-        return found
+    return found or list(dict.fromkeys(test for importer in _importers(file) if importer not in passed
+                                       for test in _tests_through_imports(importer, passed)))
+
+
+def _importers(file: str) -> list[str]:
     pattern = re.compile(rf'^\s*from \.[\w.]*\b{Path(file).stem} import ', re.MULTILINE)
-    importers = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'mmseg_cicld').rglob('*.py'))
-                 if path.name != '__init__.py' and pattern.search(path.read_text(encoding='utf-8'))]
-    return list(dict.fromkeys(test for importer in importers if importer not in passed
-                              for test in _tests_through_imports(importer, passed)))
+    return [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'mmseg_cicld').rglob('*.py'))
+            if path.name != '__init__.py' and pattern.search(path.read_text(encoding='utf-8'))]
 
 
 def _naming_tests(file: str) -> list[str]:

@@ -25,7 +25,8 @@ from mutants import Mutant, compiles, find_mutants, statement_lines
 from tests_by_line import TestsByLine
 
 COPIED = ('mmseg_cicld', 'tests', 'configs', 'tools', 'docs', 'requirements', 'docker')
-OUTCOMES = ('killed', 'timeout', 'survived', 'equivalent', 'untested')
+OUTCOMES = ('killed', 'timeout', 'survived', 'equivalent', 'untested', 'twin')
+EVERY = 'float64 or not float64'  # pytest's -m for all tests, over that of pyproject.toml
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,9 +37,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='what the sample is drawn with (default: %(default)s)')
     parser.add_argument('--timeout', type=float, default=60, help='seconds of processor time for tests of a change, beyond '
                         'three times what they take without it, after which it counts as noticed (default: %(default)s)')
-    parser.add_argument('--budget', type=float, default=60, help='seconds of processor time for the tests of a file on a '
-                        'change: of those that run the line the quickest, and always one (default: %(default)s)')
+    parser.add_argument('--budget', type=float, default=60, help='seconds of processor time of a test file: its tests as '
+                        'far as that, and on a change those that run the line, the quickest first (default: %(default)s)')
     parser.add_argument('--tests', nargs='+', help='test files instead of those that belong to the module')
+    parser.add_argument('--twins', nargs=2, metavar=('PART', 'OTHER'), help='on a change that survives, tests run whose names '
+                        'have OTHER in place of PART, such as f32 f64; if they notice, the outcome is "twin"')
     parser.add_argument('--marker', help="pytest's -m, such as float64 or 'float64 or not float64'")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/mutation/results.json'),
                         help='results (default: %(default)s), with table.md beside it')
@@ -75,10 +78,12 @@ class Judge:
         tests: What lines its tests run.
         timeout: Seconds of processor time beyond three times those of the tests without the change.
         budget: Seconds of processor time of a test file on a change.
+        twins: See the command line.
     """
 
-    def __init__(self, folder: Path, tests: TestsByLine, timeout: float, budget: float) -> None:
-        self._folder, self._tests, self._timeout, self._budget = folder, tests, timeout, budget
+    def __init__(self, folder: Path, tests: TestsByLine, timeout: float, budget: float,
+                 twins: Sequence[str] | None = None) -> None:
+        self._folder, self._tests, self._timeout, self._budget, self._twins = folder, tests, timeout, budget, twins
 
     def __call__(self, mutant: Mutant, files: Sequence[str]) -> dict:
         """Runs test files one after the other until one notices; whole ones if no test is seen to run the line.
@@ -86,28 +91,39 @@ class Judge:
         Returns:
             The change, its outcome, and the test that has failed.
         """
-        begin, run = time.monotonic(), TestRun('untested')
+        begin, run, passed = time.monotonic(), TestRun('untested'), {}
         lines = statement_lines((self._folder / mutant.file).read_text(encoding='utf-8'), mutant.line)
         for select in (lambda file: self._tests.running(file, mutant.file, lines), self._tests.seconds):
             for file in files:
-                tests = self._affordable(select(file))
-                if tests and run.outcome in ('survived', 'untested'):
-                    run = self._with_change(mutant, file, tests)
+                tests = passed[file] = self._affordable(select(file))
+                run = self._with_change(mutant, file, tests, self._tests.marker) if tests else run
+                if run.outcome in ('killed', 'timeout'):
+                    break
             if run.outcome != 'untested':
                 break
+        if run.outcome == 'survived' and self._twins:
+            run = self._twins_with_change(mutant, passed)
         return dict(asdict(mutant), outcome=run.outcome, failed=run.failed, seconds=round(time.monotonic() - begin, 1))
+
+    def _twins_with_change(self, mutant: Mutant, passed: dict[str, dict[str, float]]) -> TestRun:
+        for file, tests in passed.items():
+            names = {name.replace(*self._twins): 10 * seconds for name, seconds in tests.items() if self._twins[0] in name}
+            run = self._with_change(mutant, file, names, EVERY) if names else TestRun('survived')
+            if run.outcome in ('killed', 'timeout'):
+                return TestRun('twin', run.failed)
+        return TestRun('survived')
 
     def _affordable(self, seconds: dict[str, float]) -> dict[str, float]:
         sums = accumulate(seconds.values())
         return {name: seconds[name] for index, (name, total) in enumerate(zip(seconds, sums))
                 if not index or total <= self._budget}
 
-    def _with_change(self, mutant: Mutant, file: str, tests: dict[str, float]) -> TestRun:
+    def _with_change(self, mutant: Mutant, file: str, tests: dict[str, float], marker: str | None) -> TestRun:
         changed = self._folder / mutant.file
         source, times = changed.read_text(encoding='utf-8'), changed.stat()
         changed.write_text(mutant.applied(source), encoding='utf-8')
         try:
-            return run_tests(self._folder, file, [*tests], self._timeout + 3 * sum(tests.values()), self._tests.marker)
+            return run_tests(self._folder, file, [*tests], self._timeout + 3 * sum(tests.values()), marker)
         finally:
             changed.write_text(source, encoding='utf-8')
             os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))  # its bytecode is valid again
@@ -123,7 +139,7 @@ def table(results: Sequence[dict]) -> str:
         share = f'{100 * (counts[0] + counts[1]) / changing:.0f} %' if changing else '-'
         lines.append(f'| {name} | ' + ' | '.join(map(str, counts)) + f' | {share} |')
     missed = [f'- {entry["file"]}:{entry["line"]} ({entry["outcome"]}): `{entry["before"]}` -> `{entry["after"]}`'
-              for entry in results if entry['outcome'] in ('survived', 'untested')]
+              for entry in results if entry['outcome'] in ('survived', 'untested', 'twin')]
     return '\n'.join([*lines, '', *missed])
 
 
@@ -136,7 +152,8 @@ def main() -> None:
     import_libraries(ROOT)
     with tempfile.TemporaryDirectory() as temporary:
         folder = copy_project(Path(temporary).resolve())
-        judge = Judge(folder, TestsByLine(folder, args.out.parent / 'lines', args.marker), args.timeout, args.budget)
+        judge = Judge(folder, TestsByLine(folder, args.out.parent / 'lines', args.budget, args.marker), args.timeout, args.budget,
+                      args.twins)
         for mutant in mutants:
             if mutant.key not in results:
                 result = results[mutant.key] = judge(mutant, args.tests or tests_of(mutant.file))

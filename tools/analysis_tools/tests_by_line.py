@@ -20,14 +20,15 @@ class TestsByLine:
         folder: The copy, with the unchanged code whenever a file is traced.
         kept: Folder of the records of earlier commands. A record counts as long as its test file and the package are as
             they were.
+        enough: Seconds of processor time of a test file after which its other tests are left out.
         marker: pytest's ``-m``.
     """
 
-    def __init__(self, folder: Path, kept: Path, marker: str | None = None) -> None:
-        self._folder, self._kept, self.marker = folder, kept, marker
+    def __init__(self, folder: Path, kept: Path, enough: float, marker: str | None = None) -> None:
+        self._folder, self._kept, self._enough, self.marker = folder, kept, enough, marker
         shutil.copy(line_tracing.__file__, folder / 'sitecustomize.py')
         package = b''.join(file.read_bytes() for file in sorted(folder.glob('mmseg_cicld/**/*.py')))
-        self._package = hashlib.sha256(package + str(marker).encode()).hexdigest()
+        self._package = hashlib.sha256(package + f'{marker} {enough}'.encode()).hexdigest()
         self._record = cache(self._read)
 
     def seconds(self, test_file: str) -> dict[str, float]:
@@ -58,7 +59,8 @@ class TestsByLine:
             written = Path(folder, 'lines.txt')
             written.touch()
             environment = {line_tracing.TRACED: str(self._folder / 'mmseg_cicld'), line_tracing.LINES: str(written)}
-            run = run_tests(self._folder, test_file, None, LONGEST, self.marker, first=False, environment=environment)
+            run = run_tests(self._folder, test_file, None, LONGEST, self.marker, first=False, enough=self._enough,
+                            environment=environment)
             lines: dict[str, set[str]] = {}
             for entry in written.read_text(encoding='utf-8').splitlines():
                 test, file, line = entry.split('\t')

@@ -103,7 +103,9 @@ def project(tmp_path, monkeypatch):
     """A project of one module; the real package is out of the way of the forks that test it."""
     for name in [name for name in sys.modules if name.startswith('mmseg_cicld')]:
         monkeypatch.delitem(sys.modules, name)
-    for name, text in {'mmseg_cicld/__init__.py': '', 'mmseg_cicld/rate.py': RATE, 'tests/test_rate.py': TESTS}.items():
+    options = '[pytest]\naddopts = -m "not float64"\nmarkers = float64'
+    for name, text in {'mmseg_cicld/__init__.py': '', 'mmseg_cicld/rate.py': RATE, 'tests/test_rate.py': TESTS,
+                       'pytest.ini': options}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -112,7 +114,7 @@ def project(tmp_path, monkeypatch):
 def judged(project, check, before, twins=None):
     (project / 'tests/test_rate.py').write_text(TESTS.replace('CHECK', check))
     mutant = next(mutant for mutant in find_mutants('mmseg_cicld/rate.py', RATE) if mutant.before == before)
-    judge = mutation.Judge(project, ByLine(project, project / 'kept', 60), timeout=5, budget=60, twins=twins)
+    judge = mutation.Judge(project, ByLine(project, project / 'kept', 60), timeout=2, budget=60, twins=twins)
     result = judge(mutant, ['tests/test_rate.py'])
     assert (project / 'mmseg_cicld/rate.py').read_text() == RATE
     return result
@@ -145,7 +147,7 @@ def test_tests_that_run_a_line_are_found_in_other_programs_too_and_kept(project)
         tests = ByLine(project, project / 'kept', 60)
         assert [set(tests.running('tests/test_rate.py', 'mmseg_cicld/rate.py', [line])) for line in (1, 6, 7, 9)] == [
             {HIGH, LOW, PROGRAM}, {HIGH, PROGRAM}, {LOW}, set()]
-        record, = (project / 'kept', 60).iterdir()
+        record, = (project / 'kept').iterdir()
         (project / 'mmseg_cicld/other.py').touch()  # empty: the package is as it was
 
 

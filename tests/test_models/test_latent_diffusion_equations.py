@@ -46,6 +46,20 @@ def test_flow_matching_interpolates_between_latent_and_noise():
     torch.testing.assert_close(noising.noise(velocity, noisy, steps), noise)
 
 
+@pytest.mark.parametrize('kind', ['DDPMScheduler', 'FlowMatchEulerDiscreteScheduler'])
+def test_levels_of_other_times_go_through_those_of_training_and_geometrically_between(kind):
+    noising = Noising(build_scheduler(dict(type=kind)))
+    times_T = noising.times_T.double()
+    same, between = noising.at_times(times_T), noising.at_times((times_T[:-1] + times_T[1:]) / 2)
+    ratio_T, signal_T = noising.noise_T.double() / noising.signal_T.double(), noising.signal_T
+    torch.testing.assert_close((same.signal_T, same.noise_T), (signal_T, noising.noise_T), atol=1e-6, rtol=1e-5)
+    if kind == 'DDPMScheduler':
+        middle = (ratio_T[:-1] * ratio_T[1:]).sqrt()
+        torch.testing.assert_close(between.noise_T.double() / between.signal_T, middle, atol=0, rtol=1e-5)
+    else:
+        torch.testing.assert_close(between.signal_T, (signal_T[:-1] + signal_T[1:]) / 2, atol=1e-6, rtol=1e-5)
+
+
 def test_condition_is_added_by_sigmoid_attention():
     features_BNC, tokens_BMC = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
     expected = features_BNC.clone()

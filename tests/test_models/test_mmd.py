@@ -10,11 +10,12 @@ def vectors(n: int, shift: float = 0.0, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + shift
 
 
+@pytest.mark.parametrize('sizes', [(4, 5), (2, 3)], ids=str)
 @pytest.mark.parametrize('unbiased', [True, False])
-def test_value_is_that_of_the_formula(unbiased):
-    x, y = vectors(4), vectors(5, shift=0.5, seed=1)
+def test_value_is_that_of_the_formula(unbiased, sizes):
+    x, y = vectors(sizes[0]), vectors(sizes[1], shift=0.5, seed=1)
     every = torch.cat([x, y])
-    pairs = [(every[i] - every[j]).square().sum() for i in range(9) for j in range(9) if i != j]
+    pairs = [(a - b).square().sum() for i, a in enumerate(every) for j, b in enumerate(every) if i != j]
     scale = sum(pairs) / len(pairs)
 
     def k(one, other):
@@ -24,7 +25,7 @@ def test_value_is_that_of_the_formula(unbiased):
         terms = [k(z[i], z[j]) for i in range(len(z)) for j in range(len(z)) if i != j or not unbiased]
         return sum(terms) / len(terms)
 
-    expected = within(x) + within(y) - 2 * sum(k(a, b) for a in x for b in y) / 20
+    expected = within(x) + within(y) - 2 * sum(k(a, b) for a in x for b in y) / (len(x) * len(y))
     loss = MODELS.build(dict(type='MaximumMeanDiscrepancy', bandwidths=(0.5, 2.0), unbiased=unbiased))
     assert float(loss(x, y)) == pytest.approx(float(expected), rel=1e-12)
 

@@ -54,7 +54,7 @@ class Mutant:
 
 
 def find_mutants(file: str, source: str) -> list[Mutant]:
-    """Lists the changes of a file that leave it valid Python, in the order of its lines."""
+    """Lists the changes of a file, in the order of its lines."""
     starts = [0]
     for line in source.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -66,16 +66,25 @@ def find_mutants(file: str, source: str) -> list[Mutant]:
         line = source.splitlines()[node.lineno - 1]
         context = f'{line.strip()!r} at {node.col_offset - len(line) + len(line.lstrip())}'
         mutant = Mutant(file, node.lineno, function, operator, before, after, start, context)
-        if mutant.key not in found and _compiles(mutant.applied(source)):
-            found[mutant.key] = mutant
+        found.setdefault(mutant.key, mutant)
     return [*found.values()]
+
+
+def statement_lines(source: str, line: int) -> range:
+    """Returns the lines of the innermost statement around a line, of one with a body those before it."""
+    around = [node for node in ast.walk(ast.parse(source))
+              if isinstance(node, ast.stmt) and node.lineno <= line <= node.end_lineno]
+    inner = max(around, key=lambda node: (node.lineno, node.col_offset))
+    body = getattr(inner, 'body', None)
+    return range(inner.lineno, max(inner.lineno, body[0].lineno - 1 if body else inner.end_lineno) + 1)
 
 
 def _kept_together(text: str, node: ast.AST) -> str:
     return f'({text})' if isinstance(node, (ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.UnaryOp)) else text
 
 
-def _compiles(source: str) -> bool:
+def compiles(source: str) -> bool:
+    """Tells whether a change has left valid Python, which takes long to find out."""
     try:
         compile(source, '', 'exec')
     except SyntaxError:

@@ -1,41 +1,32 @@
-"""Tells how many small changes of the code its tests notice: runs the tests of a module on each change of a sample.
+"""Tells how many small changes of the code its tests notice: runs, on each change of a sample, the tests that run its line.
 
-The changes are made in a copy of the project. A test file belongs to a module if it has its name (test_NAME.py), imports it
-or one of its names, or builds one of its classes by type; of these the ones that name it most often are run. A module
-that no test names is tested by the tests of those that import it, or else by all of its room. ``TESTED_BY`` lists modules
-whose tests name nothing of them.
+The changes are made in a copy of the project. Each test file that belongs to a changed module (module_tests.py) runs once on
+the unchanged code, which shows what lines its tests run (tests_by_line.py). Tests of a change run in a fork of a process that
+has imported the large libraries (forked_tests.py), so this runs where Python can fork: on Linux and macOS.
 
 Results are written after each change; the same command goes on where it was stopped. A change that changes nothing gets the
 outcome ``equivalent`` in the file of results by hand, which is kept.
 """
 import argparse
-import ast
 import json
 import os
 import random
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
+from itertools import accumulate, islice
 from pathlib import Path
-from queue import Queue
 
-from mutants import Mutant, find_mutants
+from forked_tests import TestRun, import_libraries, run_tests
+from module_tests import ROOT, tests_of
+from mutants import Mutant, compiles, find_mutants, statement_lines
+from tests_by_line import TestsByLine
 
-ROOT = Path(__file__).resolve().parents[2]
 COPIED = ('mmseg_cicld', 'tests', 'configs', 'tools', 'docs', 'requirements', 'docker')
-# Modules whose tests run them in a whole training or tool, and name nothing of them.
-TESTED_BY = {'mmseg_cicld/engine/graceful_stop.py': 'tests/test_engine/test_stopping.py',
-             'mmseg_cicld/translation/measurement.py': 'tests/test_translation/test_translation_report.py'}
-MOST_TESTS = 6
-LONGEST = 1800  # seconds of a test file
-OUTCOMES = ('killed', 'timeout', 'survived', 'equivalent', 'untested')
+OUTCOMES = ('killed', 'timeout', 'survived', 'equivalent', 'untested', 'twin')
+EVERY = 'float64 or not float64'  # pytest's -m for all tests, over that of pyproject.toml
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,10 +35,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('parts', nargs='+', help='files or folders of mmseg_cicld, such as mmseg_cicld/models/losses')
     parser.add_argument('--count', type=int, default=100, help='changes in the sample (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='what the sample is drawn with (default: %(default)s)')
-    parser.add_argument('--timeout', type=float, default=60, help='seconds for the tests of a change, beyond twice what '
-                        'they take without it, after which it counts as noticed (default: %(default)s)')
-    parser.add_argument('--processes', type=int, default=1, help='changes at the same time (default: %(default)s)')
+    parser.add_argument('--timeout', type=float, default=60, help='seconds of processor time for tests of a change, beyond '
+                        'three times what they take without it, after which it counts as noticed (default: %(default)s)')
+    parser.add_argument('--budget', type=float, default=60, help='seconds of processor time of a test file: its tests as '
+                        'far as that, and on a change those that run the line, the quickest first (default: %(default)s)')
     parser.add_argument('--tests', nargs='+', help='test files instead of those that belong to the module')
+    parser.add_argument('--twins', nargs=2, metavar=('PART', 'OTHER'), help='on a change that survives, tests run whose names '
+                        'have OTHER in place of PART, such as f32 f64; if they notice, the outcome is "twin"')
     parser.add_argument('--marker', help="pytest's -m, such as float64 or 'float64 or not float64'")
     parser.add_argument('--out', type=Path, default=Path('work_dirs/mutation/results.json'),
                         help='results (default: %(default)s), with table.md beside it')
@@ -60,59 +54,10 @@ def sample(parts: Sequence[str], count: int, seed: int) -> list[Mutant]:
                                                         else (ROOT / part).rglob('*.py'))})
     if not files:
         raise SystemExit(f'error: there is no Python file in {", ".join(parts)}: give files or folders of mmseg_cicld')
-    found = [mutant for file in files
-             for mutant in find_mutants(file.relative_to(ROOT).as_posix(), file.read_text(encoding='utf-8'))]
-    return random.Random(seed).sample(found, min(count, len(found)))
-
-
-def tests_of(file: str) -> list[str]:
-    """Lists the test files of a module, or else of the modules that import it, or else of its room."""
-    found = _tests_through_imports(file, frozenset())
-    room = Path(file).relative_to('mmseg_cicld').parts[0]
-    return found[:MOST_TESTS] or sorted(path.relative_to(ROOT).as_posix()
-                                        for path in (ROOT / 'tests' / f'test_{room}').glob('test_*.py'))
-
-
-def _tests_through_imports(file: str, passed: frozenset[str]) -> list[str]:
-    found, passed = _naming_tests(file), passed | {file}
-    if found:
-        return found
-    pattern = re.compile(rf'^\s*from \.[\w.]*\b{Path(file).stem} import ', re.MULTILINE)
-    importers = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / 'mmseg_cicld').rglob('*.py'))
-                 if path.name != '__init__.py' and pattern.search(path.read_text(encoding='utf-8'))]
-    return list(dict.fromkeys(test for importer in importers if importer not in passed
-                              for test in _tests_through_imports(importer, passed)))
-
-
-def _naming_tests(file: str) -> list[str]:
-    module = file.removesuffix('.py').removesuffix('/__init__').replace('/', '.')
-    body = ast.parse((ROOT / file).read_text(encoding='utf-8')).body
-    classes = [part.name for part in body if isinstance(part, ast.ClassDef)]
-    functions = [part.name for part in body if isinstance(part, ast.FunctionDef)]
-    names = re.compile('|'.join(rf'\b{name}\b' for name in (*classes, *functions, re.escape(module))))
-    mentions = {}
-    for path, text, imports in _test_files():
-        own = path.name == f'test_{Path(file).stem}.py'
-        if own or _imports(imports, module, {*classes, *functions}) or any(f"type='{name}'" in text for name in classes):
-            mentions[path.relative_to(ROOT).as_posix()] = (not own, -len(names.findall(text)))
-    first = [TESTED_BY[file]] if file in TESTED_BY else []
-    return list(dict.fromkeys([*first, *sorted(mentions, key=mentions.get)]))
-
-
-@cache
-def _test_files() -> list[tuple[Path, str, list[ast.ImportFrom]]]:
-    texts = {path: path.read_text(encoding='utf-8') for path in sorted((ROOT / 'tests').rglob('test_*.py'))}
-    return [(path, text, [part for part in ast.walk(ast.parse(text)) if isinstance(part, ast.ImportFrom)])
-            for path, text in texts.items()]
-
-
-def _imports(imports: list[ast.ImportFrom], module: str, names: set[str]) -> bool:
-    for part in imports:
-        if f'{module}.'.startswith(f'{part.module}.'):
-            taken = {alias.name for alias in part.names}
-            if part.module == module or taken & {*names, module.rpartition('.')[2]}:
-                return True
-    return False
+    sources = {file.relative_to(ROOT).as_posix(): file.read_text(encoding='utf-8') for file in files}
+    found = [mutant for file, source in sources.items() for mutant in find_mutants(file, source)]
+    random.Random(seed).shuffle(found)
+    return [*islice((mutant for mutant in found if compiles(mutant.applied(sources[mutant.file]))), count)]
 
 
 def copy_project(folder: Path) -> Path:
@@ -125,62 +70,63 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def run_tests(folder: Path, tests: Sequence[str], marker: str | None, timeout: float) -> str:
-    """Runs test files in a copy of the project until the first failure; returns the outcome."""
-    command = [sys.executable, '-B', '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', *tests]
-    env = dict(os.environ, PYTHONPATH=str(folder), OMP_NUM_THREADS='1')
-    with subprocess.Popen(command + (['-m', marker] if marker else []), cwd=folder, env=env, start_new_session=True,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+class Judge:
+    """Makes changes in a copy of the project, one at a time, and runs the tests that run the changed lines.
+
+    Args:
+        folder: The copy.
+        tests: What lines its tests run.
+        timeout: Seconds of processor time beyond three times those of the tests without the change.
+        budget: Seconds of processor time of a test file on a change.
+        twins: See the command line.
+    """
+
+    def __init__(self, folder: Path, tests: TestsByLine, timeout: float, budget: float,
+                 twins: Sequence[str] | None = None) -> None:
+        self._folder, self._tests, self._timeout, self._budget, self._twins = folder, tests, timeout, budget, twins
+
+    def __call__(self, mutant: Mutant, files: Sequence[str]) -> dict:
+        """Runs test files one after the other until one notices; whole ones if no test is seen to run the line.
+
+        Returns:
+            The change, its outcome, and the test that has failed.
+        """
+        begin, run, passed = time.monotonic(), TestRun('untested'), {}
+        lines = statement_lines((self._folder / mutant.file).read_text(encoding='utf-8'), mutant.line)
+        for select in (lambda file: self._tests.running(file, mutant.file, lines), self._tests.seconds):
+            for file in files:
+                tests = passed[file] = self._affordable(select(file))
+                run = self._with_change(mutant, file, tests, self._tests.marker) if tests else run
+                if run.outcome in ('killed', 'timeout'):
+                    break
+            if run.outcome != 'untested':
+                break
+        if run.outcome == 'survived' and self._twins:
+            run = self._twins_with_change(mutant, passed)
+        return dict(asdict(mutant), outcome=run.outcome, failed=run.failed, seconds=round(time.monotonic() - begin, 1))
+
+    def _twins_with_change(self, mutant: Mutant, passed: dict[str, dict[str, float]]) -> TestRun:
+        for file, tests in passed.items():
+            names = {name.replace(*self._twins): 10 * seconds for name, seconds in tests.items() if self._twins[0] in name}
+            run = self._with_change(mutant, file, names, EVERY) if names else TestRun('survived')
+            if run.outcome in ('killed', 'timeout'):
+                return TestRun('twin', run.failed)
+        return TestRun('survived')
+
+    def _affordable(self, seconds: dict[str, float]) -> dict[str, float]:
+        sums = accumulate(seconds.values())
+        return {name: seconds[name] for index, (name, total) in enumerate(zip(seconds, sums))
+                if not index or total <= self._budget}
+
+    def _with_change(self, mutant: Mutant, file: str, tests: dict[str, float], marker: str | None) -> TestRun:
+        changed = self._folder / mutant.file
+        source, times = changed.read_text(encoding='utf-8'), changed.stat()
+        changed.write_text(mutant.applied(source), encoding='utf-8')
         try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            getattr(os, 'killpg', os.kill)(process.pid, 9)  # with the programs that the tests have started
-            return 'timeout'
-    return {0: 'survived', 5: 'untested'}.get(code, 'killed')
-
-
-def judge(mutant: Mutant, folder: Path, tests: Sequence[str], marker: str | None, timeout: float) -> dict:
-    """Makes a change, runs tests and takes the change back."""
-    file, begin = folder / mutant.file, time.monotonic()
-    source = file.read_text(encoding='utf-8')
-    file.write_text(mutant.applied(source), encoding='utf-8')
-    try:
-        outcome = run_tests(folder, tests, marker, timeout) if tests else 'untested'
-    finally:
-        file.write_text(source, encoding='utf-8')
-    return dict(asdict(mutant), outcome=outcome, tests=tests, seconds=round(time.monotonic() - begin, 1))
-
-
-def judge_all(mutants: Sequence[Mutant], args: argparse.Namespace) -> Iterator[tuple[Mutant, dict]]:
-    """Judges changes in as many copies of the project as there are processes; gives them as they come."""
-    with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(args.processes) as pool:
-        copies: Queue[Path] = Queue()
-        for index in range(args.processes):
-            copies.put(copy_project(Path(root, str(index))))
-
-        tests = {mutant.file: args.tests or tests_of(mutant.file) for mutant in mutants}
-        seconds = seconds_unchanged({test for found in tests.values() for test in found}, copies.queue[0], args.marker)
-
-        def one(mutant: Mutant) -> tuple[Mutant, dict]:
-            folder, own = copies.get(), tests[mutant.file]
-            try:
-                limit = args.timeout + 2 * sum(seconds[test] for test in own)
-                return mutant, judge(mutant, folder, own, args.marker, limit)
-            finally:
-                copies.put(folder)
-
-        yield from pool.map(one, mutants)
-
-
-def seconds_unchanged(tests: set[str], folder: Path, marker: str | None) -> dict[str, float]:
-    """Runs test files on the unchanged code; if one fails there, it says nothing about a change."""
-    seconds = {}
-    for test in sorted(tests):
-        begin = time.monotonic()
-        if run_tests(folder, [test], marker, LONGEST) in ('killed', 'timeout'):
-            raise SystemExit(f'error: {test} does not pass on the unchanged code: run it, or name others with --tests')
-        seconds[test] = time.monotonic() - begin
-    return seconds
+            return run_tests(self._folder, file, [*tests], self._timeout + 3 * sum(tests.values()), marker)
+        finally:
+            changed.write_text(source, encoding='utf-8')
+            os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))  # its bytecode is valid again
 
 
 def table(results: Sequence[dict]) -> str:
@@ -193,7 +139,7 @@ def table(results: Sequence[dict]) -> str:
         share = f'{100 * (counts[0] + counts[1]) / changing:.0f} %' if changing else '-'
         lines.append(f'| {name} | ' + ' | '.join(map(str, counts)) + f' | {share} |')
     missed = [f'- {entry["file"]}:{entry["line"]} ({entry["outcome"]}): `{entry["before"]}` -> `{entry["after"]}`'
-              for entry in results if entry['outcome'] in ('survived', 'untested')]
+              for entry in results if entry['outcome'] in ('survived', 'untested', 'twin')]
     return '\n'.join([*lines, '', *missed])
 
 
@@ -202,12 +148,18 @@ def main() -> None:
     args = parse_args()
     results = json.loads(args.out.read_text()) if args.out.is_file() else {}
     mutants = sample(args.parts, args.count, args.seed)
-    waiting = [mutant for mutant in mutants if mutant.key not in results]
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    for mutant, result in judge_all(waiting, args) if waiting else ():
-        results[mutant.key] = result
-        args.out.write_text(json.dumps(results, indent=1))
-        print(f'{len(results)}: {result["outcome"]} {mutant.file}:{mutant.line} {mutant.operator}', flush=True)
+    import_libraries(ROOT)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = copy_project(Path(temporary).resolve())
+        judge = Judge(folder, TestsByLine(folder, args.out.parent / 'lines', args.budget, args.marker), args.timeout, args.budget,
+                      args.twins)
+        for mutant in mutants:
+            if mutant.key not in results:
+                result = results[mutant.key] = judge(mutant, args.tests or tests_of(mutant.file))
+                args.out.write_text(json.dumps(results, indent=1))
+                print(f'{result["outcome"]} {mutant.file}:{mutant.line} {mutant.operator} {result["seconds"]} s '
+                      f'{" ".join(result["failed"])}', flush=True)
     report = table([results[mutant.key] for mutant in mutants])
     args.out.with_name('table.md').write_text(report + '\n')
     print(report)

@@ -4,7 +4,6 @@ The import names mmseg, mmcv and mmengine come from one of two sets of distribut
 onedl one. This module runs before anything else of the package, because ``mmseg.models`` cannot be imported before
 the first repair. No repair touches how checkpoints are loaded.
 """
-import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -13,7 +12,7 @@ import sys
 import types
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
-from typing import Any, NoReturn
+from typing import NoReturn
 
 TWO_WAYS = (
     'Install one of the two sets of host packages, never both in one environment: pip install mmsegmentation==1.2.2 '
@@ -184,25 +183,6 @@ def replace_pkg_resources() -> bool:
     return True
 
 
-def lay_out_configs_once() -> None:
-    """Lets mmengine lay out the text of a config once, and not again while the config is the same.
-
-    A training asks for the text for its log, its file, the writers of its curves and each checkpoint, and mmengine has yapf
-    lay it out every time: up to a second of processor time.
-    """
-    module: Any = importlib.import_module('mmengine.config.config')
-    lay_out = module.FormatCode
-
-    @functools.lru_cache(maxsize=8)
-    def remembered(text: str, style: tuple, options: tuple) -> tuple[str, bool]:
-        return lay_out(text, style_config=dict(style), **dict(options))
-
-    def format_code(text: str, style_config: dict, **options: bool) -> tuple[str, bool]:
-        return remembered(text, tuple(style_config.items()), tuple(options.items()))
-
-    module.FormatCode = format_code
-
-
 def apply() -> None:
     """Checks the host packages and applies the repairs that they need.
 
@@ -214,4 +194,3 @@ def apply() -> None:
     import_hosts()
     name_config_packages()
     replace_pkg_resources()
-    lay_out_configs_once()

@@ -51,7 +51,7 @@ def _class_on_demand(module: str, name: str, registry: str) -> type:
             del known[name]  # the module registers its own
         return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
-    def refuse(cls: type, **kwargs: object) -> None:
+    def refuse(cls: type, /, **kwargs: object) -> None:
         raise TypeError(f'{name} stands for the class of {module}, which is imported when it is built: to derive from it, '
                         'import mmengine.runner before mmseg_cicld')
 

@@ -7,11 +7,10 @@ from mmengine.dist import all_gather_object
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from ..sharded_tensors import local_part
+from ..sharded_tensors import is_part, local_part
 from .checkpoint_reading import CheckpointError
 
 
@@ -90,7 +89,7 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 def _own_state(objective: nn.Module) -> dict[str, Tensor | object]:
     norms = [f'{name}.' for name, module in objective.named_modules() if isinstance(module, _BatchNorm)]
     return {key: value for key, value in objective.state_dict().items()
-            if not _begins_with(key, norms) and not isinstance(value, DTensor)}  # each process has its part of those
+            if not _begins_with(key, norms) and not is_part(value)}  # each process has its part of those
 
 
 def _begins_with(key: str, beginnings: Iterable[str]) -> bool:

@@ -3,8 +3,10 @@
 torch's ``fully_shard`` gives each process a part of the parameters, gradients and optimiser state of the backbones of
 student and teachers, and gathers the parameters of a block when it computes. Necks, heads and objectives stay under DDP,
 since heads of mmseg call their own ``forward()`` past the hooks of a module. mmengine's ``FlexibleRunner`` is another
-runner than the one whose checkpoints and exact resume a training here has.
+runner than the one whose checkpoints and exact resume a training here has. What torch has for it is imported by trainings
+that shard alone.
 """
+import sys
 from collections.abc import Mapping
 
 import torch.distributed as dist
@@ -12,12 +14,10 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ..models.tuning.blocks import blocks_of
+from ..sharded_tensors import is_part
 from ..uda.teacher import EMATeacher
 from .checkpoint_checks import bare_model
 
@@ -66,6 +66,8 @@ def shard(model: nn.Module, optim_wrapper: OptimWrapper) -> None:
         model: Not wrapped, on its device.
         optim_wrapper: Gets the sharded parameters in place of the whole ones.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (dist.get_world_size(), ))
     before = dict(model.named_parameters(remove_duplicate=False))
@@ -85,7 +87,7 @@ def shard(model: nn.Module, optim_wrapper: OptimWrapper) -> None:
 
 def is_sharded(model: nn.Module) -> bool:
     """Whether a part of a model is sharded."""
-    return any(isinstance(module, FSDPModule) for module in model.modules())
+    return bool(_sharded(model))
 
 
 class GatherHook(Hook):
@@ -96,19 +98,20 @@ class GatherHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Gathers, on all processes."""
-        for module in self._sharded(runner):
+        for module in _sharded(bare_model(runner).evaluated):
             module.set_reshard_after_forward(False, recurse=False)
             module.unshard()
 
     def after_val(self, runner: Runner) -> None:
         """Leaves each process its part again."""
-        for module in self._sharded(runner):
+        for module in _sharded(bare_model(runner).evaluated):
             module.reshard()
             module.set_reshard_after_forward(True, recurse=False)
 
-    @staticmethod
-    def _sharded(runner: Runner) -> list[FSDPModule]:
-        return [module for module in bare_model(runner).evaluated.modules() if isinstance(module, FSDPModule)]
+
+def _sharded(model: nn.Module) -> list:
+    fsdp = sys.modules.get('torch.distributed.fsdp')
+    return [] if fsdp is None else [module for module in model.modules() if isinstance(module, fsdp.FSDPModule)]
 
 
 def _backbones(model: nn.Module) -> dict[str, nn.Module]:
@@ -127,6 +130,7 @@ def _blocks(backbone: nn.Module) -> list[nn.Module]:
 
 def _like(value: object, parameter: Tensor) -> object:
     """Shards an entry of the optimiser's state as its parameter is; numbers of steps stay as they are."""
-    if not (isinstance(value, Tensor) and isinstance(parameter, DTensor) and value.shape == parameter.shape and value.ndim):
+    if not (isinstance(value, Tensor) and is_part(parameter) and value.shape == parameter.shape and value.ndim):
         return value
+    from torch.distributed.tensor import distribute_tensor
     return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None)

@@ -3,12 +3,9 @@ import os
 import subprocess
 from pathlib import Path
 
-import mmengine.config.config
 import preloaded_python
 import pytest
-from mmengine.config import Config
 from shell_commands import ROOT, environment, run
-from yapf.yapflib.yapf_api import FormatCode
 
 from mmseg_cicld import compat
 
@@ -148,21 +145,6 @@ def test_stand_ins_for_pkg_resources_know_packages_and_their_folders():
     assert Path(compat.get_installed_path('mmseg_cicld')) == ROOT / 'mmseg_cicld'
     with pytest.raises(ModuleNotFoundError, match='mmdet'):
         compat.get_installed_path('mmdet')
-
-
-def test_a_config_is_laid_out_once_and_again_when_it_has_changed(monkeypatch):
-    laid_out = []
-
-    def yapf(text: str, style_config: dict) -> tuple[str, bool]:
-        laid_out.append(text)
-        return FormatCode(text, style_config=style_config)
-
-    monkeypatch.setattr(mmengine.config.config, 'FormatCode', yapf)
-    compat.lay_out_configs_once()
-    config = Config(dict(model=dict(type='Net', depth=3)))
-    assert config.pretty_text == config.pretty_text == "model = dict(depth=3, type='Net')\n" and len(laid_out) == 1
-    config.model.depth = 4
-    assert config.pretty_text == "model = dict(depth=4, type='Net')\n" and len(laid_out) == 2
 
 
 def test_transformers_waits_until_its_optimiser_is_asked_for(tmp_path):

@@ -15,8 +15,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
+
+from ...sharded_tensors import is_part
 
 _FORWARDS = (nn.Linear.forward, nn.Conv2d.forward, wrappers.Linear.forward, wrappers.Conv2d.forward)
 
@@ -81,7 +82,7 @@ class LowRank(nn.Module):
 
         So is the part of a weight that FSDP looks at between steps: while a layer computes, it has the whole.
         """
-        if not self.enabled or isinstance(weight_OI, DTensor):
+        if not self.enabled or is_part(weight_OI):
             return weight_OI
         with _without_autocast(weight_OI.device.type):
             change_OI = self.B_OR @ self.A_RI

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import cbook
+from mmcv.cnn.bricks.conv2d_adaptive_padding import Conv2dAdaptivePadding
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from mmseg_cicld.engine.exporting import check_weights_fit, plain_config, select_network, without_training_parts
 from mmseg_cicld.models import EfficientNetLite
-from mmseg_cicld.models.backbones.efficientnet_lite import package_weights
+from mmseg_cicld.models.backbones.efficientnet_lite import SamePaddingConv2d, package_weights
 from mmseg_cicld.models.verified_pretrained import PretrainedWeightsError, VerifiedPretrained
 
 ROOT = Path(__file__).parents[2]
@@ -252,3 +253,14 @@ def test_feature_distance_is_measured_from_the_imagenet_encoder(lite0):
         expected = (student.backbone(images)[-1] - lite0(images)[-1]).norm(dim=1).mean()
     log = model.train_step(batch(), wrapper)
     assert log['source.loss_feature_distance'] == pytest.approx(float(expected), rel=1e-5) and expected > 1
+
+
+@pytest.mark.parametrize('kernel, stride, size', [(3, 2, (64, 96)), (5, 2, (33, 50)), (3, 3, (10, 11))])
+def test_padding_is_that_of_tensorflow(kernel, stride, size):
+    """mmcv's layer has it too, but an exported file of that has the padding of the example's size."""
+    torch.manual_seed(0)
+    ours = SamePaddingConv2d(4, 6, kernel, stride=stride, groups=2)
+    theirs = Conv2dAdaptivePadding(4, 6, kernel, stride=stride, groups=2)
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.randn(2, 4, *size)
+    torch.testing.assert_close(ours(images), theirs(images), rtol=0, atol=0)

@@ -12,6 +12,7 @@ from mmengine.model import BaseModule, ModuleList
 from mmseg.models.utils import make_divisible
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -187,7 +188,7 @@ def statistics_kept(block: nn.Module) -> Iterator[None]:
 def _convolution(in_channels: int, out_channels: int, kernel: int, stride: int, norm_cfg: dict, groups: int = 1,
                  activated: bool = True) -> ConvModule:
     # TensorFlow's padding depends on the size of the image where the stride is not 1.
-    same = dict(conv_cfg=dict(type='Conv2dAdaptivePadding')) if stride > 1 else dict(padding=kernel // 2)
+    same = dict(conv_cfg=dict(type=SamePaddingConv2d)) if stride > 1 else dict(padding=kernel // 2)
     return ConvModule(in_channels, out_channels, kernel, stride=stride, groups=groups, norm_cfg=norm_cfg,
                       act_cfg=dict(type='ReLU6') if activated else None, **same)
 
@@ -221,3 +222,18 @@ def _check(arch: str, out_indices: Sequence[int], frozen_stages: int, init_cfg: 
     if isinstance(init_cfg, str) and init_cfg != 'package':
         raise ValueError(f"model.segmentor.backbone.init_cfg is '{init_cfg}', allowed are 'package', None, or "
                          "dict(type='VerifiedPretrained', checkpoint=PATH_OR_ADDRESS)")
+
+
+class SamePaddingConv2d(nn.Conv2d):
+    """A ``Conv2d`` with TensorFlow's padding: ceil(size / stride) outputs, the larger part of the padding at the end.
+
+    For kernels that are not smaller than the stride. mmcv's ``Conv2dAdaptivePadding`` rounds in Python, so that an
+    exported file has the padding of the example's size.
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Returns the convolved map."""
+        down, across = (kernel - stride + (stride - size % stride) % stride for kernel, stride, size
+                        in zip(self.kernel_size, self.stride, x_BCHW.shape[2:]))
+        padded = F.pad(x_BCHW, (across // 2, across - across // 2, down // 2, down - down // 2))
+        return F.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)

@@ -168,9 +168,12 @@ def normalises(preprocessor: nn.Module) -> bool:
 # Config and state dicts.
 
 def format_configs_once() -> None:
-    """Lets mmengine format the same config once: the text is logged, dumped twice, and part of each checkpoint."""
-    if not hasattr(mmengine_config.FormatCode, 'cache_info'):
-        format_code = mmengine_config.FormatCode
+    """Lets mmengine format the same config once: the text is logged, dumped twice, and part of each checkpoint.
+
+    The fork of the maintained stack imports yapf's function anew for each text, and is left alone.
+    """
+    format_code = getattr(mmengine_config, 'FormatCode', None)
+    if format_code is not None and not hasattr(format_code, 'cache_info'):
 
         @functools.lru_cache(maxsize=4)
         def formatted(text: str, style: str, options: tuple) -> tuple:

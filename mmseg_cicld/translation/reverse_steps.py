@@ -69,6 +69,9 @@ class ReverseSteps:
     def __init__(self, trained: SchedulerMixin, settings: TranslationSettings) -> None:
         config = dict(settings.scheduler or {})
         scheduler = _scheduler(trained, config)
+        variance_type = scheduler.config.get('variance_type')
+        if type(scheduler).__name__ == 'DDPMScheduler' and variance_type not in _DDPM_VARIANCES:
+            raise ValueError(f'{KEY}.variance_type is {variance_type!r}, allowed are {_DDPM_VARIANCES}')
         whole = Noising(trained, key='scheduler of the diffusion model')
         count = round(settings.level * len(whole))
         if settings.steps > count:
@@ -81,13 +84,11 @@ class ReverseSteps:
             raise ValueError(f'{KEY}: {type(scheduler).__name__} refuses translation.steps={settings.steps} with '
                              f'translation.level={settings.level}: {error}') from error
         if type(scheduler).__name__ == 'DDPMScheduler':
-            self.strength_N = self._ddpm_strength(scheduler.config.variance_type)
+            self.strength_N = self._ddpm_strength(variance_type)
         else:
             self.strength_N = _finite(self.noising.noise_T**2 / self.noising.signal_T)
 
     def _ddpm_strength(self, variance_type: str) -> Tensor:
-        if variance_type not in _DDPM_VARIANCES:
-            raise ValueError(f'{KEY}.variance_type is {variance_type!r}, allowed are {_DDPM_VARIANCES}')
         if variance_type == 'fixed_large' and self.process.times[-1] > 0:
             raise ValueError(f"{KEY}.variance_type='fixed_large' leaves noise in the image where steps skip timesteps: "
                              "remove it ('fixed_small'), or set translation.steps to the number of noised timesteps")

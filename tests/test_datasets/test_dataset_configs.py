@@ -34,6 +34,10 @@ def crop_side(name: str) -> int:
 
 def write_data(dataset: dict, root: Path, hw: tuple[int, int]) -> None:
     """Writes two images, with labels if the config has some, where the config wants them below ``root``."""
+    if 'datasets' in dataset:
+        for part in dataset.datasets:
+            write_data(part, root, hw)
+        return
     built = DATASETS.build(dict(dataset, lazy_init=True, pipeline=[]))
     suffix = built.img_suffix if isinstance(built.img_suffix, str) else '.jpg'
     dataset.data_root, dataset.serialize_data = str(root / dataset.data_root), False

@@ -3,6 +3,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.visualization import Visualizer
 from shell_commands import python
+from yapf.yapflib.yapf_api import FormatCode
 
 from mmseg_cicld.mmengine_internals import figures_on_first_use, format_configs_once
 
@@ -44,12 +45,13 @@ def test_a_visualizer_draws_what_it_always_drew():
     assert drawn[0][1] == drawn[1][1] and not np.array_equal(drawn[0][0], image_HW3)
 
 
-def test_a_config_is_formatted_once_and_as_before(tmp_path):
+def test_a_config_is_formatted_once_and_as_before(tmp_path, monkeypatch):
+    from mmengine.config import config as module
+    monkeypatch.setattr(module, 'FormatCode', FormatCode)  # a runner of another test may have been here
     config = Config(dict(a=1, b=[dict(type='X', names=('one', 'two') * 12)]))
     before = config.pretty_text
     format_configs_once()
     format_configs_once()
-    from mmengine.config import config as module
     calls = module.FormatCode.cache_info().misses
     assert config.pretty_text == config.pretty_text == before
     config.dump(tmp_path / 'config.py')

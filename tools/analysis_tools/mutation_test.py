@@ -19,6 +19,9 @@ from dataclasses import asdict
 from itertools import accumulate, islice
 from pathlib import Path
 
+if not hasattr(os, 'fork'):
+    raise SystemExit('error: mutation_test.py runs tests in forks of itself: run it on Linux or macOS')
+
 from forked_tests import TestRun, import_libraries, run_tests
 from module_tests import ROOT, tests_of
 from mutants import Mutant, compiles, find_mutants, statement_lines

@@ -86,10 +86,6 @@ class Comparison:
         # Steps of B1 are smaller than float32 can hold.
         self.moves = precision == 'f64' or self.case.config.get('t0', 0) > 0
 
-    def run(self) -> None:
-        for _ in self.steps():
-            pass
-
     def steps(self) -> Iterator[int]:
         """Compares after each iteration, and gives its number."""
         self.optimiser()

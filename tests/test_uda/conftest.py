@@ -26,6 +26,8 @@ TIMM_VIT = dict(type='TIMMBackbone', model_name='vit_tiny_patch16_224', pretrain
                 embed_dim=16, num_heads=2, out_indices=(0, 1, 2, 3), dynamic_img_size=True)
 PYRAMID = dict(type='Feature2Pyramid', embed_dim=16, rescales=[4, 2, 1, 0.5], norm_cfg=NORM)
 FCN = dict(HEAD, type='FCNHead', in_channels=32, in_index=2, num_convs=1, concat_input=False)
+UNET = dict(type='UNet2DModel', block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, add_attention=False,
+            down_block_types=('DownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'UpBlock2D'))
 
 HEADS = dict(
     segformer=(MIT, dict(HEAD, type='SegformerHead', in_channels=[8, 16, 32, 64], in_index=[0, 1, 2, 3]), None),
@@ -50,6 +52,23 @@ def segmentor():
                       test_cfg=dict(mode='whole'))
         if 'vit' in name:
             config['neck'] = copy.deepcopy(PYRAMID)
+        return config
+
+    return build
+
+
+@pytest.fixture
+def diffusing(segmentor):
+    """Gives the config of a tiny segmentor with a latent of 4 channels at stride 8; ``denoiser`` changes its UNet."""
+
+    def build(denoiser: dict | None = {}, **head) -> dict:
+        config = segmentor('upernet')
+        config['neck'] = dict(type='InterCoderNeck', in_channels=(8, 16, 32, 64), latent_channels=4, latent_index=1,
+                              skip_channels=(6, 5))
+        config['decode_head'] = dict(
+            type='LatentDiffusionHead', in_channels=(6, 5, 4), decoder_channels=(8, 7), num_classes=19, dropout_ratio=0,
+            scheduler=dict(type='DDIMScheduler'), loss_decode=dict(type='CrossEntropyLoss'),
+            denoiser=None if denoiser is None else dict(UNET, **denoiser), **head)
         return config
 
     return build

@@ -16,25 +16,6 @@ SOURCE, MIX = dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', 
 ADVERSARY = dict(block_channels=(8, 16))
 ALIGN = dict(type='LatentDomainAlignment', weight=0.5, adversary=ADVERSARY)
 STAGE_TWO = dict(ALIGN, noise_weight=1.0, source=None, mixed=None, mixing=dict(threshold=0.06))
-UNET = dict(type='UNet2DModel', block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, add_attention=False,
-            down_block_types=('DownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'UpBlock2D'))
-
-
-@pytest.fixture
-def diffusing(segmentor):
-    """Gives the config of a tiny segmentor with a latent of 4 channels at stride 8."""
-
-    def build(**head) -> dict:
-        config = segmentor('upernet')
-        config['neck'] = dict(type='InterCoderNeck', in_channels=(8, 16, 32, 64), latent_channels=4, latent_index=1,
-                              skip_channels=(6, 5))
-        config['decode_head'] = dict(
-            type='LatentDiffusionHead', in_channels=(6, 5, 4), decoder_channels=(8, 7), num_classes=19, dropout_ratio=0,
-            scheduler=dict(type='DDIMScheduler'), loss_decode=dict(type='CrossEntropyLoss'),
-            **{'denoiser': UNET, **head})
-        return config
-
-    return build
 
 
 def build(segmentor: dict, objectives, teacher: dict | None = dict(momentum=0.9), **kwargs) -> ClassMixEMA:

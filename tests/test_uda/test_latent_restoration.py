@@ -12,8 +12,6 @@ from mmseg_cicld.engine.exporting import plain_config, select_network
 from mmseg_cicld.uda import ClassMixEMA
 
 SOURCE, MIX = dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.06)
-UNET = dict(type='UNet2DModel', block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, add_attention=False,
-            down_block_types=('DownBlock2D', 'DownBlock2D'), up_block_types=('UpBlock2D', 'UpBlock2D'))
 ONE_STEP = dict(timesteps='start', noise='zero', noise_loss_weight=0)
 SHIFT = dict(type='LatentRestoration', degradation=dict(type='MaskDegradation', block=16), threshold=0.06)
 HIDDEN = dict(type='MaskedRepresentationModeling', rebuilder='denoiser', cell=8, threshold=0.06)
@@ -22,24 +20,13 @@ FORMS = dict(
     shift=(SHIFT, dict(training=dict(ONE_STEP, denoiser_learns_task=True))),
     hidden=(HIDDEN, dict(training=dict(ONE_STEP, decoder_input='latent', prediction_steps=0),
                          inference=dict(noise='zero', start=249, steps=0))),
-    second=(SECOND, dict(training=dict(ONE_STEP, denoiser_learns_task=True), denoiser=dict(UNET, num_class_embeds=2))))
+    second=(SECOND, dict(training=dict(ONE_STEP, denoiser_learns_task=True), denoiser=dict(num_class_embeds=2))))
 
 
 @pytest.fixture
-def diffusing(segmentor):
-    """Gives the config of a tiny segmentor whose head takes one step without noise."""
-
-    def build(**head) -> dict:
-        config = segmentor('upernet')
-        config['neck'] = dict(type='InterCoderNeck', in_channels=(8, 16, 32, 64), latent_channels=4, latent_index=1,
-                              skip_channels=(6, 5))
-        config['decode_head'] = dict(
-            type='LatentDiffusionHead', in_channels=(6, 5, 4), decoder_channels=(8, 7), num_classes=19, dropout_ratio=0,
-            scheduler=dict(type='DDIMScheduler'), loss_decode=dict(type='CrossEntropyLoss'),
-            **{'denoiser': UNET, 'inference': dict(noise='zero', start=249), **head})
-        return config
-
-    return build
+def diffusing(diffusing):
+    """The same with a head that takes one step without noise."""
+    return lambda **head: diffusing(**{'inference': dict(noise='zero', start=249), **head})
 
 
 def build(segmentor: dict, *objectives: dict, **kwargs) -> ClassMixEMA:

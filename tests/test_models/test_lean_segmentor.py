@@ -2,16 +2,20 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmcv.cnn import ConvModule
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
+from torch.nn import functional as F
 
+from mmseg_cicld.models.decode_heads.fusion_layers import SeparableConv
 from mmseg_cicld.models.inference import lean_segmentor
 from mmseg_cicld.models.inference.folded_norms import fold_norms, is_folded
-from mmseg_cicld.models.inference.lean_heads import LeanDAFormerHead, LeanSegformerHead
+from mmseg_cicld.models.inference.lean_heads import LeanDAFormerHead, LeanSegformerHead, separable_by_phases
+from mmseg_cicld.models.inference.winograd import WinogradConvolution, fits
 
 ROOT = Path(__file__).parents[2]
 NORM = dict(type='BN', requires_grad=True)
@@ -94,3 +98,25 @@ def test_norms_are_folded_where_their_place_is_known():
     assert fold_norms(network) == 1 and is_folded(plain) and not is_folded(first)
     torch.testing.assert_close(plain(images), expected, atol=1e-6, rtol=1e-6)
     assert isinstance(odd.norm, nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize('height, width', [(4, 4), (9, 14), (1, 3), (16, 5)])
+@torch.no_grad()
+def test_winograd_is_the_convolution(height, width):
+    torch.manual_seed(1)
+    direct = nn.Conv2d(512, 256, 3, padding=1)
+    assert fits(direct) and not fits(nn.Conv2d(512, 256, 3, padding=2, dilation=2)) and not fits(nn.Conv2d(64, 64, 3, padding=1))
+    maps = torch.randn(2, 512, height, width)
+    found = WinogradConvolution(direct)([maps[:, :100], maps[:, 100:]])
+    expected = F.conv2d(maps.double(), direct.weight.double(), direct.bias.double(), padding=1)
+    assert float((found - expected).abs().max()) < 2e-5 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize('dilation, height, width', [(6, 13, 20), (18, 7, 30), (2, 8, 8)])
+@torch.no_grad()
+def test_separable_convolutions_by_phases(dilation, height, width):
+    torch.manual_seed(2)
+    module = SeparableConv(8, 5, dilation, NORM, dict(type='ReLU')).eval()
+    fold_norms(module)
+    maps = torch.randn(2, 8, height, width)
+    np.testing.assert_allclose(separable_by_phases(maps, module), module(maps), atol=1e-5)

@@ -1,6 +1,6 @@
 """The top-level keys that a training or test reads, and those that look like one of them misspelt."""
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -15,23 +15,41 @@ TRAINING_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'sel
 _SHORTEST = 6  # of shorter words too many are one letter from another word
 
 
-def check_options(options: Iterable[str], config: Config, known: Iterable[str] = TRAINING_KEYS) -> None:
-    """Refuses changes of a top-level key that neither the config has nor anything reads.
+def check_options(options: Mapping[str, object], config: Config, known: Iterable[str] = TRAINING_KEYS) -> None:
+    """Refuses changes of a top-level key that neither the config has nor anything reads, and those that contradict.
 
     Args:
-        options: Dotted keys of ``--cfg-options``.
+        options: ``--cfg-options`` by dotted key.
         config: The config before them.
         known: Keys that a config may leave out.
 
     Raises:
         ValueError: If there is such a key.
     """
+    check_contradictions(options)
     allowed = set(config.keys()) | set(known)
     for option in options:
         key = option.split('.')[0]
         if key not in allowed:
             raise ValueError(f"--cfg-options {option}: '{key}' is no key of the config and nothing reads it"
                              f'{did_you_mean(key, allowed)} The config has: {", ".join(sorted(config.keys()))}')
+
+
+def check_contradictions(options: Mapping[str, object]) -> None:
+    """Refuses a change inside of what another change replaces, unless it changes the dictionary that comes in before it.
+
+    Args:
+        options: Changes by dotted key, in the order in which they are made.
+
+    Raises:
+        ValueError: If there is one; mmengine would lose it, or fail on it without a message.
+    """
+    for inner in options:
+        parts, before = inner.split('.'), [*options][:[*options].index(inner)]
+        for outer in {'.'.join(parts[:length]) for length in range(1, len(parts))} & set(options):
+            if outer not in before or not isinstance(options[outer], Mapping):
+                raise ValueError(f'{outer} is replaced and {inner}, inside of it, is changed: write the change into the '
+                                 f'value of {outer}, or leave one of them out')
 
 
 def check_training_keys(config: Config) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from ..config_keys import check_contradictions
 from .checkpoint_reading import CheckpointError
 from .checkpoint_writing import write_checkpoint
 from .comparison_folder import ComparisonError, check_settings, folder_of, read_result
@@ -94,7 +95,7 @@ class Comparison:
         for row in self.rows:
             try:
                 config, hand_over = _config_and_hand_over(row)
-            except (OSError, KeyError, TypeError) as error:
+            except (OSError, KeyError, TypeError, ValueError) as error:
                 raise ComparisonError(f'the row {row.name!r} with {row.config}: {error}') from error
             begin = row.begin_with and dict(hand_over=hand_over, settings=found[row.begin_with])
             content = dict(config=config.to_dict(), metric=self.metric, begin_with=begin)
@@ -127,6 +128,7 @@ def training_config(row: Row, seed: int, folder: Path, before: Path | None) -> C
 def _config_and_hand_over(row: Row) -> tuple[Config, dict[str, str]]:
     config = Config.fromfile(row.config)
     hand_over = config.pop('hand_over', DEFAULT_HAND_OVER)
+    check_contradictions(row.options)
     config.merge_from_dict(dict(row.options))
     return config, dict(hand_over if row.hand_over is None else row.hand_over)
 

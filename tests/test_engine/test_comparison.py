@@ -130,6 +130,12 @@ def test_configs_that_are_not_there_are_named(tmp_path):
         _ = Comparison([Row('a', str(tmp_path / 'missing.py'))]).settings
 
 
+def test_options_of_a_row_that_contradict_are_refused(tmp_path):
+    (tmp_path / 'a.py').write_text('a = [1]\n')
+    with pytest.raises(ComparisonError, match="the row 'x' with .*: a is replaced and a.0, inside of it, is changed"):
+        _ = Comparison([Row('x', str(tmp_path / 'a.py'), {'a': [2], 'a.0': 3})]).settings
+
+
 def test_a_folder_is_held_as_long_as_its_training_runs(tmp_path):
     script = ('import sys, time\nfrom mmseg_cicld.engine.folder_lock import locked_folder\n'
               'with locked_folder(sys.argv[1]): print(flush=True); time.sleep(600)')

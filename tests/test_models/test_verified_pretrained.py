@@ -131,3 +131,13 @@ def test_files_of_one_name_at_two_addresses_are_two_files(weights, tmp_path, mon
                         lambda address, target: shutil.copy(fetched[address], target))
     for address, expected in zip(fetched, (state, other), strict=True):
         assert_equal(initialised(checkpoint=address), expected)
+
+
+def test_downloads_share_one_folder_that_is_made_with_the_first(weights, tmp_path, monkeypatch):
+    path, state = weights
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'not' / 'there'))
+    monkeypatch.setattr('mmseg_cicld.models.verified_pretrained.download_url_to_file',
+                        lambda address, target: shutil.copy(path, target))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for name in ('first', 'second'):
+        assert_equal(initialised(checkpoint=f'http://127.0.0.1:9/{name}-{digest[:8]}.pth'), state)

@@ -165,6 +165,7 @@ def test_missing_configs_and_options_in_a_wrong_place_give_one_line(refusal):
 def test_options_that_nothing_reads_are_refused(refusal):
     for script, arguments in ((TRAIN, [CONFIG]), (TEST, [CONFIG, 'x.pth'])):
         assert "did you mean 'model'?" in refusal(script, *arguments, '--cfg-options', 'modle.evaluate=teacher')
+        assert 'is replaced' in refusal(script, *arguments, '--cfg-options', 'model.objectives=[]', 'model.objectives.0=1')
 
 
 def test_resume_in_an_empty_folder_begins_with_load_from(folder, trained):

@@ -11,6 +11,7 @@ daformer = [
     dict(type='SourceSupervision', feature_distance=dict(weight=0.005, classes='things', min_ratio=0.75)),
     dict(type='ClassMixSelfTraining', threshold=0.968),
 ]
+reference = 'DAFormer'
 stacks = [(), ('MRM', ), ('BLDA', ), ('MaskTwins', ), ('MRM', 'BLDA'), ('MRM', 'MaskTwins'), ('BLDA', 'MaskTwins'),
           ('MRM', 'BLDA', 'MaskTwins')]
 rows = [

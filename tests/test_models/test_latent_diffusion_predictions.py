@@ -22,7 +22,7 @@ def test_prediction_of_a_segmentor_ignores_the_labels_of_its_samples(mode):
 
 
 @pytest.mark.parametrize('kind', ['slide', 'training', 'two_scales'])
-@pytest.mark.parametrize('mode', ['image_concat', 'label', 'two_passes'])
+@pytest.mark.parametrize('mode', ['image_concat', 'zero_noise', 'switch', 'label', 'spread_label', 'two_passes'])
 def test_no_way_to_predict_sees_a_label(mode, kind):
     """In windows, in training mode (as a teacher), and at two scales."""
     network = (two_scale_segmentor if kind == 'two_scales' else segmentor)(**MODES[mode]).train(kind == 'training')
@@ -92,8 +92,9 @@ def test_a_teacher_may_take_fewer_steps():
     assert torch.equal(head.eval()(features()), five.eval()(features()))
 
 
-def test_a_window_is_predicted_as_it_is_alone():
-    network = segmentor()
+@pytest.mark.parametrize('mode', MODES)
+def test_a_window_is_predicted_as_it_is_alone(mode):
+    network = segmentor(**MODES[mode])
     network.test_cfg = ConfigDict(mode='slide', crop_size=(SIZE, SIZE), stride=(SIZE, SIZE))
     image = torch.randn(1, 3, 2 * SIZE, SIZE)
     whole = network.inference(image, [dict(img_shape=(2 * SIZE, SIZE), ori_shape=(2 * SIZE, SIZE))])
@@ -102,8 +103,9 @@ def test_a_window_is_predicted_as_it_is_alone():
         torch.testing.assert_close(whole[:, :, rows], alone)
 
 
-def test_windows_that_overlap_are_averaged_as_each_is_alone():
-    network = segmentor()
+@pytest.mark.parametrize('mode', MODES)
+def test_windows_that_overlap_are_averaged_as_each_is_alone(mode):
+    network = segmentor(**MODES[mode])
     network.test_cfg = ConfigDict(mode='slide', crop_size=(SIZE, SIZE), stride=(SIZE // 2, SIZE))
     image, size = torch.randn(1, 3, 2 * SIZE, SIZE), (2 * SIZE, SIZE)
     whole = network.inference(image, [dict(img_shape=size, ori_shape=size)])

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
-from tiny_latent_head import UNET, build, features, grad, keyed_losses
+from tiny_latent_head import SIZE, UNET, build, features, grad, keyed_losses, samples, segmentor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from mmseg_cicld.models.verified_pretrained import PretrainedWeightsError
@@ -70,6 +70,19 @@ def test_the_task_loss_trains_the_unet_and_not_the_text(pipeline):
     losses['loss_ce'].backward()
     assert 'loss_noise' not in losses and grad(head.denoiser.unet.down_blocks) > 0 and grad(head.denoiser.unet.conv_in) > 0
     assert 'denoiser.prompt_1MC' in head.state_dict() and 'denoiser.prompt_1MC' not in dict(head.named_parameters())
+
+
+def test_windows_are_predicted_as_each_is_alone_whatever_the_labels(pipeline):
+    network = segmentor(denoiser=dict(type='UNet2DConditionModel', pretrained=str(pipeline), subfolder='unet'), **ONE_STEP)
+    network.test_cfg = ConfigDict(mode='slide', crop_size=(SIZE, SIZE), stride=(SIZE, SIZE))
+    image, labelled = torch.randn(1, 3, 2 * SIZE, SIZE), [samples(batch=1, value=value) for value in (0, 4)]
+    for sample, in labelled:
+        sample.set_metainfo(dict(img_shape=(2 * SIZE, SIZE), ori_shape=(2 * SIZE, SIZE)))
+    first, second = (network.predict(image, each)[0].seg_logits.data for each in labelled)
+    assert torch.equal(first, second)
+    for rows in (slice(0, SIZE), slice(SIZE, 2 * SIZE)):
+        alone = network.encode_decode(image[:, :, rows], [dict(img_shape=(SIZE, SIZE))])[0]
+        torch.testing.assert_close(first[:, rows], alone)
 
 
 def test_a_unet_alone_without_cross_attention_needs_no_text(tmp_path):

@@ -91,7 +91,7 @@ def run(comparison: Comparison, work_dir: Path, workers: int, wanted: set[str]) 
 
 
 def of_other_settings(comparison: Comparison, work_dir: Path) -> list[str]:
-    """Returns what is wrong with folders that were trained with other settings."""
+    """Returns the first folder that was trained with other settings, with what is wrong, and how many more there are."""
     found = []
     for row in comparison.rows:
         for seed in comparison.seeds:
@@ -99,7 +99,7 @@ def of_other_settings(comparison: Comparison, work_dir: Path) -> list[str]:
                 check_settings(folder_of(work_dir, row.name, seed), comparison.settings[row.name])
             except ComparisonError as error:
                 found.append(str(error))
-    return found
+    return found[:1] if len(found) < 2 else [f'{found[0]}; {len(found) - 1} more of {work_dir} likewise']
 
 
 def with_beginnings(comparison: Comparison, names: list[str] | None) -> set[str]:

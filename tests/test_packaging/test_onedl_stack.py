@@ -39,6 +39,27 @@ print(mmseg_cicld.compat.import_hosts(), Config.fromfile("theirs.py").model.type
     assert done.stdout.splitlines()[-1] == 'True EncoderDecoder UDAWrapper'
 
 
+def test_stock_configs_of_the_fork_adapt(tmp_path: Path):
+    code = '''
+import math, sys
+from pathlib import Path
+import mmseg_cicld
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg_cicld.migration.stock_config import adapt_stock_config
+sys.path.insert(0, sys.argv[1])
+from stock_configs import CONFIGS, adapted_step, make_data, shrunk
+init_default_scope("mmseg")
+data = make_data(Path(sys.argv[2]))
+for path in CONFIGS:
+    log = adapted_step(Config(adapt_stock_config(shrunk(path, data), str(data / "target"), "mic_dacs")))[0]
+    print(path, sorted({name.split(".")[0] for name in log if "." in name}), all(map(math.isfinite, log.values())))
+'''
+    done = run([PYTHON, '-W', 'ignore', '-c', code, ROOT / 'tests', tmp_path], cwd=tmp_path)
+    steps = [line for line in done.stdout.splitlines() if line.endswith("['masked', 'mix', 'source'] True")]
+    assert len(steps) == 6, done.stdout
+
+
 def test_trains_saves_and_tests(tmp_path: Path):
     render_tiny_street(tmp_path)
     config = ROOT / 'configs/quickstart/adapt_street.py'

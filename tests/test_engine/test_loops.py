@@ -1,4 +1,6 @@
 """Trainings count iterations; what counts epochs is refused by its key, before the first of them."""
+import json
+
 import pytest
 from toy_training import toy_config, train
 
@@ -32,3 +34,9 @@ def test_validation_between_two_updates_is_refused(tmp_path):
                'train_cfg.val_interval': 3}
     with pytest.raises(ValueError, match='train_cfg.val_interval=3 has to be a multiple of .*accumulative_counts=2'):
         train(tmp_path, options=options)
+
+
+def test_validations_become_as_frequent_as_dynamic_intervals_say(tmp_path):
+    runner = train(tmp_path, options={'train_cfg.dynamic_intervals': [(6, 1)]})  # every 4 iterations before
+    log = (tmp_path / runner.timestamp / 'vis_data/scalars.json').read_text()
+    assert [line['step'] for line in map(json.loads, log.splitlines()) if 'mIoU' in line] == [4, 5, 6, 7, 8]

@@ -37,6 +37,12 @@ def test_only_hidden_cells_change():
         assert not torch.isclose(after, before)[(~kept).expand_as(after)].any()
 
 
+def test_biases_alone_begin_at_zero():
+    network = rebuilder()
+    started = [*network.embedding.named_parameters(), *network.blocks.named_parameters()]
+    assert {name for name, value in started if not value.any()} == {name for name, _ in started if name.endswith('bias')}
+
+
 def test_hidden_cells_are_filled_from_visible_ones_of_the_deepest_level_alone():
     network, given = rebuilder(), features()
     before = network(given, visible())

@@ -58,6 +58,14 @@ def test_levels_are_known_without_a_forward_pass(backbone):
     assert network.training and next(network.parameters()).device.type == 'cpu'
 
 
+def test_levels_of_a_single_pixel_are_known_too():
+    """Batch norms in training refuse one image with one pixel."""
+    network = segmentor('resnet', neck=dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=8, num_outs=4,
+                                            norm_cfg=dict(type='BN')))
+    network.data_preprocessor.size = (8, 8)
+    assert feature_levels(network) == [(8, 4), (8, 8), (8, 8), (8, 8)]
+
+
 def test_modulation_is_the_direct_formula():
     torch.manual_seed(0)
     modulation = TimeModulation([4, 6])

@@ -30,6 +30,11 @@ def test_levels_are_made_as_the_paper_says():
         torch.testing.assert_close(level, finished(index, before))
 
 
+def test_convolutions_before_norms_have_no_bias():
+    convolutions = [part for part in pyramid().levels.modules() if type(part) is torch.nn.Conv2d]
+    assert len(convolutions) == 8 and all(part.bias is None for part in convolutions)
+
+
 @torch.no_grad()
 def test_each_level_can_have_a_map_of_its_own():
     maps = [torch.randn(1, 16, 4, 4) for _ in range(4)]

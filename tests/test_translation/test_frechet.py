@@ -45,5 +45,6 @@ def test_distance_is_that_of_the_matrix_root_also_with_few_images():
     assert frechet_distance(moments(left), moments(right)) == pytest.approx(expected)
     few = moments(streams.normal(size=(3, 6)))  # covariance of rank 2
     assert frechet_distance(few, moments(left)) == pytest.approx(frechet_distance(moments(left), few)) != 0
+    assert frechet_distance(moments(left[:2]), moments(left[:2])) == pytest.approx(0, abs=1e-10)
     with pytest.raises(TranslationError, match='at least 2'):
         frechet_distance(moments(left[:1]), few)

@@ -254,6 +254,7 @@ def test_other_families_of_the_library_give_maps_of_any_size(architecture):
     (dict(model=DINOV2, scale=0), 'scale is 0, allowed are factors above 0'),
     (dict(model=CONVNEXT, with_cp=True), 'cannot recompute the blocks of a DINOv3ConvNextBackbone'),
     (dict(model=dict(model_type='dino9')), "model_type='dino9'"),
+    (dict(model={**DINOV2, 'patch_size': [8, 16], 'image_size': [32, 64]}), 'patches must be square'),
     (dict(model=dict(hidden_size=32)), 'model_type=None'),
     (dict(model={**DINOV2, 'num_attention_heads': 'two'}), 'model is no architecture'),
     (dict(model=DINOV2, weights='x.pth', init_cfg=dict(type='Pretrained', checkpoint='y')), 'weights and init_cfg'),

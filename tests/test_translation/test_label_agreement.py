@@ -57,6 +57,8 @@ def test_pixels_regions_and_images_have_their_own_thresholds():
     def masked(**thresholds):
         return judge_label(label, prediction, confidence, FilterThresholds(**thresholds)).untrusted_HW
     assert np.argwhere(masked(pixel_confidence=0.8)).tolist() == [[0, 1]]
+    assert np.argwhere(masked(pixel_confidence=0.9)).tolist() == [[0, 1]]  # from the threshold on
+    assert not masked(pixel_confidence=0.95).any()
     np.testing.assert_array_equal(masked(pixel_confidence=0), (prediction != label) & (label != 255))
     second = np.zeros(label.shape, bool)
     second[4:, 5:] = True

@@ -11,6 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 FOLDER = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
 CONFIG = Path(__file__).parents[2] / 'configs/quickstart/adapt_street.py'
+TOOLS = [('estimate_memory', [], 'estimated_peak_mib'),
+         ('benchmark_step', ['--warmup', '0', '--iterations', '1', '--size', '64', '64'], 'peak_memory_mib')]
 
 
 @pytest.fixture
@@ -41,10 +43,7 @@ def test_bytes_of_a_forward_and_backward_pass(live_bytes):
         assert live_bytes.peak > 48 * 1024
 
 
-@pytest.mark.parametrize('tool, arguments, key', [
-    ('estimate_memory', [], 'estimated_peak_mib'),
-    ('benchmark_step', ['--warmup', '0', '--iterations', '1', '--size', '64', '64'], 'peak_memory_mib'),
-])
+@pytest.mark.parametrize('tool, arguments, key', TOOLS)
 def test_heads_take_their_classes_from_the_dataset(monkeypatch, capsys, tool, arguments, key):
     """The head of this config leaves ``num_classes`` out, as those of own data do."""
     script = FOLDER / f'{tool}.py'
@@ -66,6 +65,25 @@ def test_networks_that_denoise_are_estimated(monkeypatch, capsys):
     runpy.run_path(str(script), run_name='__main__')
     mib = json.loads(capsys.readouterr().out)['mib']
     assert set(mib) == {'source', 'mix', 'align'} and mib['mix'] >= mib['source'] > 0
+    sys.modules.pop('benchmark_step', None)
+
+
+@pytest.mark.parametrize('tool, arguments, key', TOOLS)
+def test_tunings_that_start_from_the_weights_are_started(monkeypatch, capsys, tmp_path, tool, arguments, key):
+    """SoMA's decomposition: the benchmark needs it, the estimate has no weights to decompose."""
+    (tmp_path / 'soma.py').write_text(f"""
+_base_ = ['{CONFIG.parents[1] / 'street/vit_source_only.py'}']
+model = dict(segmentor=dict(backbone=dict(
+    _delete_=True, type='TunedBackbone', tuning=dict(type='LoRATuning', rank=2, initialisation='smallest_singular'),
+    backbone=dict(type='TransformersBackbone', out_indices=[1], model=dict(
+        model_type='dinov2', hidden_size=192, num_hidden_layers=2, num_attention_heads=3, patch_size=8, image_size=64)))))
+""")
+    script = FOLDER / f'{tool}.py'
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(sys, 'argv', [str(script), str(tmp_path / 'soma.py'), *arguments, '--cfg-options',
+                                      'model.segmentor.data_preprocessor.size=64,64'])
+    runpy.run_path(str(script), run_name='__main__')
+    assert json.loads(capsys.readouterr().out)[key] > 0
     sys.modules.pop('benchmark_step', None)
 
 

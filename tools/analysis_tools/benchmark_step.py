@@ -23,6 +23,7 @@ from mmseg_cicld.command_line import add_config_options, load_config, one_line_e
 from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.engine.acceleration import compile_segmentors
 from mmseg_cicld.engine.freed_memory import keep_freed_memory
+from mmseg_cicld.engine.tunings import start_tunings
 
 try:
     import resource
@@ -52,6 +53,7 @@ def build(config: Config, args: argparse.Namespace) -> tuple[nn.Module, object]:
     if args.device == 'cpu':
         keep_freed_memory()
     model = MODELS.build(config.model).to(args.device).train()
+    start_tunings(model)
     if args.channels_last:
         model.to(memory_format=torch.channels_last)
     if args.compile:

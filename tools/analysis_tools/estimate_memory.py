@@ -27,6 +27,7 @@ from mmseg_cicld.models import head_losses
 from mmseg_cicld.models.decode_heads.depthwise_convolution import DilatedDepthwiseConv2d
 from mmseg_cicld.models.decode_heads.winograd_convolution import WinogradConv2d
 from mmseg_cicld.models.diffusion.sampling import ReverseProcess
+from mmseg_cicld.models.tuning.low_rank import LowRank
 from mmseg_cicld.uda.unsaved_network import UnsavedNetwork
 
 # Two moments in float32 for each trained parameter, as AdamW keeps them.
@@ -98,6 +99,7 @@ def as_on_a_gpu() -> Iterator[None]:
             patch.object(head_losses, 'accuracy', accuracy), \
             patch.object(DilatedDepthwiseConv2d, '_has_own_gradients', False), \
             patch.object(WinogradConv2d, '_suits', lambda self, x: False), \
+            patch.object(LowRank, 'due', False), \
             patch.object(Tensor, '__deepcopy__', partialmethod(deepcopied, Tensor.__deepcopy__)), \
             patch.object(ReverseProcess, 'latents', denoised):
         yield

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 FOLDER = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
@@ -41,6 +42,25 @@ def test_bytes_of_a_forward_and_backward_pass(live_bytes):
             del out
         assert live_bytes.now == pytest.approx(32 * 1024, abs=64)  # weight and gradient
         assert live_bytes.peak > 48 * 1024
+
+
+def test_operations_of_products_convolutions_and_attention(live_bytes):
+    weight, tokens = torch.randn(4, 3, 3, 3, requires_grad=True), torch.randn(2, 5, 6, 8, requires_grad=True)
+    with live_bytes:
+        torch.mm(torch.randn(7, 11), torch.randn(11, 13))
+        assert live_bytes.flop == 2 * 7 * 11 * 13
+        out = F.conv2d(torch.randn(2, 3, 10, 12), weight, padding=1)
+        convolution = 2 * 2 * 4 * 10 * 12 * 3 * 9
+        assert live_bytes.flop == 2 * 7 * 11 * 13 + convolution
+        before = live_bytes.flop
+        out.sum().backward()
+        assert live_bytes.flop - before == convolution  # of the weight alone: the image has no gradient
+        before = live_bytes.flop
+        attended = F.scaled_dot_product_attention(tokens, tokens, tokens)
+        assert live_bytes.flop - before == 2 * 2 * 2 * 5 * 6 * 6 * 8
+        before = live_bytes.flop
+        attended.sum().backward()
+        assert live_bytes.flop - before == 2.5 * 2 * 2 * 2 * 5 * 6 * 6 * 8  # five products, the scores made anew
 
 
 @pytest.mark.parametrize('tool, arguments, key', TOOLS)

@@ -1,7 +1,8 @@
-"""Estimates the GPU memory of a config's training step on a machine without a GPU, and prints JSON.
+"""Estimates memory and arithmetic of a config's training step on a GPU, on a machine without one, and prints JSON.
 
 The step runs on tensors without content, and the bytes of all tensors alive are counted. The allocator of a GPU adds
-what it loses to fragments, and CUDA its context (about half a GiB).
+what it loses to fragments, and CUDA its context (about half a GiB). ``tflop`` are the operations of all convolutions,
+products and attention of the step in 10^12, a multiplication and an addition being two: a lower bound of its time.
 """
 import argparse
 import contextlib
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import check_num_classes
@@ -32,18 +34,29 @@ from mmseg_cicld.uda.unsaved_network import UnsavedNetwork
 
 # Two moments in float32 for each trained parameter, as AdamW keeps them.
 OPTIMISER_BYTES = 8
+# What torch's own formulas count, and a CPU's attention, which they leave out.
+_OPERATIONS = {
+    **flop_registry,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
+        lambda query, key, value, *_, **__: sdpa_flop_count(query.shape, key.shape, value.shape),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward:
+        lambda grad, query, key, value, *_, **__: sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape),
+}
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors alive, and their peak."""
+    """Counts the bytes of all tensors alive, their peak, and the operations of products (``flop``)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.peak = 0
+        self.now = self.peak = self.flop = 0
         self._storages: set[int] = set()
 
     def __torch_dispatch__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> object:
-        out = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if (operations := _OPERATIONS.get(func._overloadpacket)) is not None:
+            self.flop += operations(*args, **kwargs, out_val=out)
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
                 self.add(tensor)
@@ -123,9 +136,9 @@ def deepcopied(tensor: Tensor, usual: Callable[[Tensor, dict], Tensor], memo: di
         return usual(tensor, memo)
 
 
-def objective_peaks(model: nn.Module, batch: dict, amp: bool) -> dict[str, int]:
-    """Returns the most bytes alive during forward and backward pass of each objective."""
-    peaks, live = {}, LiveBytes()
+def objective_peaks(model: nn.Module, batch: dict, amp: bool, live: LiveBytes) -> dict[str, int]:
+    """Returns the most bytes alive during forward and backward pass of each objective, counted by ``live``."""
+    peaks = {}
     for network in with_hidden_networks(model):
         for parameter in network.parameters():
             live.add(parameter)
@@ -156,7 +169,7 @@ def main() -> None:
 
 
 def estimate(config: Config, args: argparse.Namespace) -> dict:
-    """Counts the bytes of the training step of a config and returns what is printed."""
+    """Counts bytes and operations of the training step of a config and returns what is printed."""
     init_default_scope('mmseg')
     check_num_classes(config)
     model = MODELS.build(config.model).train()
@@ -165,11 +178,12 @@ def estimate(config: Config, args: argparse.Namespace) -> dict:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     for network in with_hidden_networks(model):
         empty_of_content(network, mode)
+    live = LiveBytes()
     with mode:
-        peaks = objective_peaks(model, batch, args.amp)
+        peaks = objective_peaks(model, batch, args.amp, live)
     return dict(
         config=args.config, size=size, batch_size=args.batch_size, amp=args.amp, torch=torch.__version__,
-        estimated_peak_mib=round(max(peaks.values()) / 2**20),
+        estimated_peak_mib=round(max(peaks.values()) / 2**20), tflop=round(live.flop / 1e12, 3),
         mib={name: round(peak / 2**20) for name, peak in peaks.items()})
 
 

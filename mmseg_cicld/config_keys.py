@@ -1,4 +1,4 @@
-"""The top-level keys that a training or test reads, and those that look like one of them misspelt."""
+"""The top-level keys that a training or test reads, those that look like one of them misspelt, and changes of keys."""
 import inspect
 from collections.abc import Iterable, Mapping
 
@@ -44,12 +44,13 @@ def check_contradictions(options: Mapping[str, object]) -> None:
     Raises:
         ValueError: If there is one; mmengine would lose it, or fail on it without a message.
     """
+    before: set[str] = set()
     for inner in options:
-        parts, before = inner.split('.'), [*options][:[*options].index(inner)]
-        for outer in {'.'.join(parts[:length]) for length in range(1, len(parts))} & set(options):
-            if outer not in before or not isinstance(options[outer], Mapping):
+        for outer in options:
+            if inner.startswith(f'{outer}.') and not (outer in before and isinstance(options[outer], Mapping)):
                 raise ValueError(f'{outer} is replaced and {inner}, inside of it, is changed: write the change into the '
                                  f'value of {outer}, or leave one of them out')
+        before.add(inner)
 
 
 def check_training_keys(config: Config) -> None:

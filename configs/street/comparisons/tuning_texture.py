@@ -7,10 +7,12 @@ encoder = {'student.backbone.': 'student.backbone.'}
 encoder_to_tune = {'student.backbone.': 'student.backbone.backbone.'}
 rows = [
     _base_.rows[0],
-    *(dict(row, options={
-        **_base_.texture,
-        **row['options'],
-        **(_base_.texture_target if row['name'].endswith('DACS') else {}),
-    }, **(dict(hand_over=encoder_to_tune if tuned in row['options'] else encoder)
-          if row.get('begin_with') == distilled else {})) for row in _base_.rows[1:]),
+    *(dict(
+        row,
+        hand_over=None if row.get('begin_with') != distilled else encoder_to_tune if tuned in row['options'] else encoder,
+        options={
+            **_base_.texture,
+            **row['options'],
+            **(_base_.texture_target if row['name'].endswith('DACS') else {})
+        }) for row in _base_.rows[1:]),
 ]

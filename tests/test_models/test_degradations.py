@@ -177,7 +177,7 @@ def test_wrong_settings_are_named(config, message):
 
 @pytest.mark.parametrize('config, levels, message', [
     (KINDS['noise'], [0, 100], r'allowed are 0 to 99'),
-    (KINDS['noise'], [0], '2 images, 1 levels and 2 seeds'),
+    *((KINDS[kind], [0], '2 images, 1 levels and 2 seeds') for kind in ('noise', 'blur', 'block', 'mixed')),
     (dict(KINDS['noise'], noise_stride=5), [0, 0], 'no multiple of noise_stride=5'),
     (dict(KINDS['block'], block=200), [0, 0], 'no room for squares of 200'),
 ])

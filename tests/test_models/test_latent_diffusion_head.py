@@ -41,6 +41,7 @@ from tiny_latent_head import EMBEDDED, HEAD, MASKED, MODES, UNET, build, feature
     (dict(training=dict(correction=-1)), 'correction is -1'),
     (dict(training=dict(condition_dropout=2)), 'condition_dropout=2'),
     (dict(training=dict(decoder_input='noise')), "training.decoder_input is 'noise'"),
+    (dict(training=dict(noise='none')), "training.noise is 'none', allowed are"),
     (dict(training=dict(noise='zero')), "noise='zero', noise_loss_weight=1.0 .*there is none: set"),
     (dict(decoder_channels=(8, )), 'lists 2 skips before the latent.*has 1 stages'),
     (dict(scheduler=dict(type='DDIMScheduler', rescale_betas_zero_snr=True)), 'holds no signal.*set prediction_type='),

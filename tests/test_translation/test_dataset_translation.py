@@ -17,6 +17,7 @@ from mmseg_cicld.datasets.file_reading import read_image, read_label
 from mmseg_cicld.engine import CheckpointError
 from mmseg_cicld.engine.folder_lock import locked_folder
 from mmseg_cicld.translation import TranslationError, translate_dataset
+from mmseg_cicld.translation.run_settings import RunSettings
 
 
 def translate(config: dict, output: Path) -> Path:
@@ -286,6 +287,11 @@ def test_what_cannot_work_is_said_before_anything_is_written(tmp_path, change, m
     with pytest.raises(TranslationError, match=match):
         translate(config, tmp_path / 'out')
     assert not images(tmp_path / 'out')
+
+
+def test_a_pixel_is_a_size_to_work_at(tmp_path):
+    config = write_config(tmp_path, working_size=(1, 1))
+    assert RunSettings.from_config(config).working_size == (1, 1)
 
 
 def test_labels_outside_the_classes_stop_with_their_name(tmp_path):

@@ -12,7 +12,7 @@ def random_image(height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize('size', [(40, 75), (16, 24), (17, 25), (9, 100), (5, 7), (1, 1)])
 @pytest.mark.parametrize('tile', [TileSettings((16, 24), 4), TileSettings((16, 24), 0), TileSettings((16, 24), 13),
-                                  None])
+                                  TileSettings((1, 1), 0), None])
 def test_cut_and_joined_is_the_image(size, tile):
     image = random_image(*size)
     grid = TileGrid(*size, tile, multiple=8)

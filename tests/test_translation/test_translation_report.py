@@ -7,6 +7,7 @@ from tiny_translation import SIZE, write_config, write_segmentor, write_source
 
 from mmseg_cicld.datasets.file_reading import read_image, read_label
 from mmseg_cicld.translation import TranslationError, translate_dataset
+from mmseg_cicld.translation.report import _spread
 
 
 @pytest.fixture
@@ -55,6 +56,11 @@ def test_numbers_are_those_of_the_files(config, tmp_path):
     page = (out / 'translation/report.html').read_text()
     assert page.count('<img') == 2 * 6  # two rows; images, labels and predictions before and after
     assert f'{100 * report["masked_share"]:.1f}' in page and 'guided the translation' not in page
+
+
+@pytest.mark.parametrize('count, shown', [(1, [0]), (2, [0, 6]), (3, [0, 3, 6]), (9, [*range(7)])])
+def test_rows_are_spread_from_the_first_file_to_the_last(count, shown):
+    assert _spread(range(7), count) == shown
 
 
 def test_report_is_made_once_and_again_for_other_questions(config, tmp_path):

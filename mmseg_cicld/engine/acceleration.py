@@ -51,6 +51,7 @@ def _compiled(module: nn.Module) -> list[nn.Module]:
     inner = [child for child in module.modules() if isinstance(child, BaseDecodeHead) and child is not module]
     return [part for child in inner for part in _compiled(child)] or [module]
 
+
 def refuse_smaller_crops(cfg: Mapping[str, Any]) -> None:
     """Refuses ``channels_last`` for crops that the preprocessor would pad: the process can end without a message.
 

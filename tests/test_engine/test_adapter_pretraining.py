@@ -59,6 +59,7 @@ def test_the_adapter_learns_and_its_checkpoint_begins_a_training(folder, tmp_pat
     train(tmp_path / 'stopped', options=options(folder) | {'resume': True})
     model = runner.model
     assert not model.student.backbone.vit.training and model.student.backbone.prior.training
+    assert not any(module.training for module in model.eval().modules())
     learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert learning and not any('.vit.' in name or 'decode_head' in name for name in learning)
     given = torch.load(tmp_path / 'before/iter_8.pth', weights_only=True)['state_dict']

@@ -36,6 +36,16 @@ def test_guidance_lowers_the_loss_of_the_segmentor(latent, kind):
     assert (losses[1] < losses[0]).all()
 
 
+@pytest.mark.parametrize('through', ['sample', 'estimate'])
+def test_the_guide_sees_an_estimate_in_the_range_of_images(through):
+    translator, seen = tiny_translator(dict(through=through), prediction_type='sample'), []
+    translator.diffusion.unet.conv_out.bias.data += 1.5  # estimates of the clean image beyond what images hold
+    translator.guide.register_forward_pre_hook(lambda guide, inputs: seen.append(inputs[0].detach()))
+    translator(images(), LABELS, SEEDS)
+    assert seen and all(estimate.abs().max() <= 1 + 1e-6 for estimate in seen)
+    assert max(estimate.max() for estimate in seen) == pytest.approx(1)
+
+
 @LATENT
 @pytest.mark.parametrize('training', [{}, dict(prediction_type='v_prediction'), dict(prediction_type='sample')])
 def test_scale_zero_and_nothing_to_learn_from_are_unguided_bitwise(latent, training):

@@ -4,7 +4,8 @@ _base_ = ['./methods.py']
 
 fine = dict(type='NoiseDegradation', noise_stride=1)
 rows = [
-    *(row for row in _base_.rows if row['name'] not in ('MIC on DAFormer', 'labelled target images')),
+    *(row for row in _base_.rows
+      if row['name'] not in ('MIC on DAFormer', "source only, CICLD's network", 'CICLD', 'labelled target images')),
     *(dict(name=f'{host} + DiDA', config=f'configs/street/{config}_street.py', begin_with=start,
            options={f'model.objectives.{place}.degradation': fine})
       for host, config, start, place in (

@@ -120,16 +120,18 @@ def test_things_are_those_of_cityscapes_with_light_and_sign():
     assert names == ['traffic light', 'traffic sign', 'person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle']
 
 
-def test_feature_distance_formula_and_gradient():
+@pytest.mark.parametrize('stride', [2, 4])
+def test_feature_distance_formula_and_gradient(stride):
     torch.manual_seed(0)
     distance = FeatureDistance(weight=0.1, classes=[1], min_ratio=0.75)
     distance.num_classes = 3
     distance.frozen = Features(torch.randn(2, 4, 2, 2, dtype=torch.float64))
     features = torch.randn(2, 4, 2, 2, dtype=torch.float64, requires_grad=True)
-    labels = torch.zeros(2, 8, 8, dtype=torch.int64)
-    labels[0, :4, :4], labels[1, 4:, 4:] = 1, 1
-    labels[0, 4:, :2] = 1  # half of a block: below the ratio
-    loss = distance(ViewFeatures((features, )), View(torch.zeros(2, 3, 8, 8)), labels)
+    side = 2 * stride
+    labels = torch.zeros(2, side, side, dtype=torch.int64)
+    labels[0, :stride, :stride], labels[1, stride:, stride:] = 1, 1
+    labels[0, stride:, :stride // 2] = 1  # half of a block: below the ratio
+    loss = distance(ViewFeatures((features, )), View(torch.zeros(2, 3, side, side)), labels)
     gap = (features - distance.frozen.value).square().sum(dim=1).sqrt()
     torch.testing.assert_close(loss, 0.1 * (gap[0, 0, 0] + gap[1, 1, 1]) / 2)
     gradient, = torch.autograd.grad(loss, features)

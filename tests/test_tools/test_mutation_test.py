@@ -151,6 +151,19 @@ def test_tests_that_run_a_line_are_found_in_other_programs_too_and_kept(project)
         (project / 'mmseg_cicld/other.py').touch()  # empty: the package is as it was
 
 
+@forks
+def test_lines_are_found_while_a_test_may_not_write_files(project):
+    limited = '''import resource
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    assert rate(4) == 2
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert rate(1) == 3'''
+    (project / 'tests/test_rate.py').write_text(TESTS.replace('CHECK', limited))
+    tests = ByLine(project, project / 'kept', 60)
+    assert set(tests.running('tests/test_rate.py', 'mmseg_cicld/rate.py', [6])) == {HIGH, PROGRAM}
+
+
 def test_lines_of_the_statement_around_a_line():
     assert [[*statement_lines(RATE, line)] for line in (1, 5, 6, 7, 8)] == [[1], [5], [6], [7, 8], [7, 8]]
 

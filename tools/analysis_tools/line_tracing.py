@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -18,6 +19,7 @@ def start() -> None:
     folders = tuple(os.environ[TRACED].split(':'))
     file = os.open(os.environ[LINES], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     seen: set[tuple[str, str, int]] = set()
+    unwritten = bytearray()
 
     def on_line(frame: FrameType, event: str, argument: object) -> Any:
         code = frame.f_code  # that of a module or class runs once, for all tests
@@ -25,7 +27,9 @@ def start() -> None:
         place = (test, code.co_filename, frame.f_lineno)
         if place not in seen:
             seen.add(place)
-            os.write(file, '\t'.join(map(str, place)).encode() + b'\n')
+            unwritten.extend('\t'.join(map(str, place)).encode() + b'\n')
+            with suppress(OSError):  # a test limits the size of files: what is left is written with a later line
+                del unwritten[:os.write(file, unwritten)]
         return on_line
 
     def on_call(frame: FrameType, event: str, argument: object) -> Any:

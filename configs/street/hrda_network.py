@@ -1,5 +1,5 @@
 # The network of the other methods at two scales, on images of twice the size, as HRDA has them: its context crop, at half
-# of that, sees what the other methods see in their crop, and its detail crop the middle of it, or another part, enlarged.
+# of that, sees what the other methods see in their crop, and its detail crop a part of that enlarged.
 _base_ = ['./segformer_network.py']
 
 crop_size = (256, 256)

@@ -1,7 +1,7 @@
 # The same on another pair: plain objects to patterned ones.
 _base_ = ['./diffusion.py', './texture.py']
 
-options = {**_base_.texture, **_base_.texture_padded}
+options = _base_.texture
 rows = [
     dict(row, options={**row['options'], **(_base_.texture_target if row.get('begin_with') else {})})
     for row in _base_.rows

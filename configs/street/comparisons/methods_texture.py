@@ -7,7 +7,6 @@ rows = [
         **row.get('options', {}),
         **(_base_.texture_target if row.get('begin_with') else {}),
         **(_base_.texture_things if row.get('begin_with') and row['name'] not in ('DACS', 'CICLD') else {}),
-        **(_base_.texture_padded if 'CICLD' in row['name'] else {}),
         **(_base_.texture_upper_bound if row['name'] == 'labelled target images' else {})})
     for row in _base_.rows
 ]

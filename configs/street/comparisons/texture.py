@@ -19,5 +19,3 @@ texture_target = {
 }
 texture_upper_bound = {'train_dataloader.dataset.source.data_root': 'data/texture/target'}
 texture_things = {'model.objectives.0.feature_distance.classes': [2, 3, 4, 5, 6, 7]}  # all but wall and table
-# CICLD's denoiser halves latents of stride 8, and the images have 180 rows: tests fill them up to 192.
-texture_padded = {'model.segmentor.data_preprocessor.test_cfg': dict(size_divisor=16)}

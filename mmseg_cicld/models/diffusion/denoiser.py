@@ -5,6 +5,7 @@ Shape suffixes: B samples, C channels, h and w height and width, N places of the
 import inspect
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .pretrained_unet import empty_prompt, load_unet
@@ -102,23 +103,22 @@ class Denoiser(nn.Module):
         return self.unet.config.block_out_channels[-1]
 
     def middle_size(self, latent_BChw: Tensor) -> tuple[int, int]:
-        """Returns height and width of the middle block for a latent.
+        """Returns height and width of the middle block for a latent."""
+        height, width = (-(-side // self.stride) for side in latent_BChw.shape[2:])
+        return height, width
 
-        Raises:
-            ValueError: If the latent does not divide.
-        """
-        size = tuple(latent_BChw.shape[2:])
-        if any(side % self.stride for side in size):
-            raise ValueError(
-                f'the latent has {size[0]} x {size[1]} places, but the denoiser halves it '
-                f'{len(self.unet.config.block_out_channels) - 1} times and needs multiples of {self.stride}: '
-                'change the crop size (and, for tests, data_preprocessor.test_cfg=dict(size_divisor=...)), '
-                'neck.latent_index, or the number of decode_head.denoiser.block_out_channels')
-        return size[0] // self.stride, size[1] // self.stride
+    def _divisible(self, latent_BChw: Tensor) -> Tensor:
+        # The UNet halves and doubles: an odd side would come back longer than its skip. Repeated edges keep the statistics
+        # that its group norms see.
+        bottom, right = (-side % self.stride for side in latent_BChw.shape[2:])
+        return F.pad(latent_BChw, (0, right, 0, bottom), mode='replicate')
 
     def forward(self, noisy_BChw: Tensor, times_B: Tensor, image_BChw: Tensor,
                 tokens_BMC: Tensor | None = None, task: int = 0) -> Tensor:
         """Returns the prediction, of the noisy latent's shape and dtype.
+
+        Sides that the UNet cannot halve are made longer at the bottom and at the right by repeating the edge, and what
+        is predicted there is dropped.
 
         Args:
             noisy_BChw: Noisy latent.
@@ -127,15 +127,15 @@ class Denoiser(nn.Module):
             tokens_BMC: Condition tokens of ``condition='mask_attention'``; None is the null condition.
             task: Which task it is to do, below :attr:`tasks`.
         """
-        self.middle_size(noisy_BChw)
-        seen = torch.cat([noisy_BChw, image_BChw], dim=1) if self.condition == 'concat' else noisy_BChw
+        height, width = noisy_BChw.shape[2:]
+        seen = self._divisible(torch.cat([noisy_BChw, image_BChw], dim=1) if self.condition == 'concat' else noisy_BChw)
         # A UNet2DModel has no argument for tokens, a UNet2DConditionModel has to be given one.
         if self.prompt_1MC is not None:
             tokens_BMC = self.prompt_1MC.expand(len(seen), -1, -1).to(seen.dtype)
         context = {} if self._unconditional else dict(encoder_hidden_states=tokens_BMC)
         if self.tasks > 1:
             context['class_labels'] = torch.full_like(times_B, task, dtype=torch.long)
-        return self.unet(seen, times_B, **context).sample.to(noisy_BChw.dtype)
+        return self.unet(seen, times_B, **context).sample[..., :height, :width].to(noisy_BChw.dtype)
 
 
 def _build_unet(config: dict, in_channels: int, out_channels: int) -> nn.Module:

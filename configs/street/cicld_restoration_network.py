@@ -4,6 +4,6 @@ _base_ = ['./cicld_network.py']
 
 model = dict(decode_head=dict(
     condition='none',
-    denoiser=dict(block_out_channels=(24, 48), add_attention=False),
+    denoiser=dict(block_out_channels=(16, 32), add_attention=False),
     training=dict(timesteps='start', noise='zero', denoiser_learns_task=True, noise_loss_weight=0.0),
     inference=dict(steps=1, noise='zero')))

@@ -20,6 +20,20 @@ def test_gives_a_skip_for_each_stage_and_the_latent_last():
     assert skip_0.shape == (2, 6, 16, 16) and skip_1.shape == (2, 5, 8, 8) and latent.shape == (2, 4, 8, 8)
 
 
+def test_skips_are_normalised_so_that_no_level_drowns_another():
+    neck, features = MODELS.build(NECK), levels()
+    raw = torch.einsum('bchw,oc->bohw', features[0], neck.skips[0].conv.weight[:, :, 0, 0])
+    mean, variance = raw.mean((0, 2, 3), keepdim=True), raw.var((0, 2, 3), unbiased=False, keepdim=True)
+    expected = ((raw - mean) / (variance + 1e-5).sqrt()).relu()
+    torch.testing.assert_close(neck(features)[0], expected)
+    torch.testing.assert_close(neck([100 * level for level in features])[0], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_norm_and_activation_of_the_skips_are_given():
+    neck = MODELS.build(dict(NECK, norm_cfg=dict(type='GN', num_groups=1), act_cfg=dict(type='GELU')))
+    assert [type(part).__name__ for part in neck.skips[1].children()] == ['Conv2d', 'GroupNorm', 'GELU']
+
+
 def test_latent_is_the_normalised_projection_of_its_level_and_the_coarser_ones():
     neck, features = MODELS.build(NECK), levels()
     coarse = F.interpolate(features[2], size=(8, 8), mode='bilinear', align_corners=False)
@@ -66,6 +80,17 @@ def test_takes_the_features_of_any_backbone(backbone, channels):
     features = MODELS.build(backbone)(torch.randn(1, 3, 64, 64))
     out = MODELS.build(dict(NECK, in_channels=channels))(features)
     assert [tuple(part.shape[1:]) for part in out] == [(6, 16, 16), (5, 8, 8), (4, 8, 8)]
+
+
+def test_decoder_is_a_convolution_of_1x1_a_stage_coarsest_first():
+    decoder = InterCoderDecoder(4, [6, 5], [8, 7], norm_cfg=None, act_cfg=dict(type='ReLU'))
+    latent, fine, coarse = torch.randn(2, 4, 4, 6), torch.randn(2, 6, 8, 12), torch.randn(2, 5, 4, 6)
+    x = torch.cat([latent, coarse], 1)
+    for stage, skip in zip(decoder.stages, (fine, None)):
+        x = (torch.einsum('bchw,oc->bohw', x, stage.conv.weight[:, :, 0, 0]) + stage.conv.bias[:, None, None]).relu()
+        if skip is not None:
+            x = torch.cat([F.interpolate(x, size=(8, 12), mode='bilinear', align_corners=False), skip], 1)
+    torch.testing.assert_close(decoder(latent, [fine, coarse]), x)
 
 
 @pytest.mark.parametrize('skips, widths', [([], [8, 7]), ([6, 5], [8 + 5, 7 + 6])], ids=['apart', 'connected'])

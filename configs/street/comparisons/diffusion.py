@@ -8,14 +8,15 @@ street, head = 'configs/street/cicld-', 'model.segmentor.decode_head'
 seeds = [0, 1, 2, 3, 4, 5, 6]
 reference = 'bypass'
 dropped = {f'{head}.inference.steps': 0}
-group_norm = {f'{head}.norm_cfg': dict(_delete_=True, type='GN', num_groups=8)}
+grouping = dict(_delete_=True, type='GN', num_groups=8)
+group_norm = {f'{head}.norm_cfg': grouping, 'model.segmentor.neck.norm_cfg': grouping}
 # Iterations of the network without a denoiser in the time of the slowest form.
 as_long = dict.fromkeys(('param_scheduler.1.end', 'train_cfg.max_iters', 'train_cfg.val_interval'), 470)
 start, spread, grouped = 'source only', 'source only, label map is diffused', 'source only, group norm'
 fast = _base_.bfloat16
 adapt = {**fast, **_base_.rare_classes}
 daformer, plain = 'configs/street/daformer-head_street.py', "source only, DAFormer's head"
-wide = {f'{head}.channels': 160, f'{head}.decoder_params.embed_dims': 160}  # 4.4 million parameters, as A has
+wide = {f'{head}.channels': 64, f'{head}.decoder_params.embed_dims': 64}  # 3.2 million parameters, as A has
 rows = [
     dict(name=start, config=f'{street}bypass_street.py', options={**fast, **_base_.source_only}),
     *(dict(name=name, config=f'{street}{config}_street.py', begin_with=start, options={**adapt, **changes})

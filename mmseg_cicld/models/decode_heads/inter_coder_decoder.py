@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class InterCoderDecoder(nn.Module):
-    """Stages of two 3x3 convolutions, each at twice the resolution of the one before.
+    """Stages of one 1x1 convolution, each at twice the resolution of the one before.
 
     The first stage has the latent's resolution. A stage takes its skip beside what comes from the stage before, and
     is as much wider; without skips the stages are narrower, as in the paper's ablation.
@@ -35,9 +35,7 @@ class InterCoderDecoder(nn.Module):
         self.connected = bool(skip_channels)
         self.stages = nn.ModuleList()
         for before, skip, width in zip([latent_channels, *self.widths], skips, self.widths):
-            self.stages.append(nn.Sequential(
-                ConvModule(before + skip, width, 3, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg),
-                ConvModule(width, width, 3, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg)))
+            self.stages.append(ConvModule(before + skip, width, 1, norm_cfg=norm_cfg, act_cfg=act_cfg))
 
     def forward(self, latent: Tensor, skips: Sequence[Tensor]) -> Tensor:
         """Decodes a latent.

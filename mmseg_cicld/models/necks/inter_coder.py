@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 
 import torch
+from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 @MODELS.register_module()
 class InterCoderNeck(BaseModule):
     """Turns the features of any backbone into one skip for each decoder stage, and a latent.
+
+    A skip is a 1x1 convolution of its level with norm and activation, so that levels of whatever scale weigh the same
+    beside the latent.
 
     The latent has the stride of level ``latent_index``; that level and all coarser ones, enlarged, make it together.
     Each image's latent is normalised to mean zero and variance one, because diffusion adds noise of variance one: an
@@ -23,6 +27,8 @@ class InterCoderNeck(BaseModule):
         skip_channels: Channels of the skips, finest first: one for each level from 0 to ``latent_index``. Not used
             without ``connect``.
         connect: Whether there are skips; without them it is the paper's ablation.
+        norm_cfg: Norm of the skips.
+        act_cfg: Activation of the skips.
         init_cfg: mmengine initialisation.
 
     Raises:
@@ -30,7 +36,8 @@ class InterCoderNeck(BaseModule):
     """
 
     def __init__(self, in_channels: Sequence[int], latent_channels: int, latent_index: int,
-                 skip_channels: Sequence[int], connect: bool = True, init_cfg: dict | None = None) -> None:
+                 skip_channels: Sequence[int], connect: bool = True, norm_cfg: dict | None = None,
+                 act_cfg: dict | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if not 0 <= latent_index < len(in_channels):
             raise ValueError(f'neck.latent_index is {latent_index}, but neck.in_channels lists {len(in_channels)} '
@@ -40,7 +47,8 @@ class InterCoderNeck(BaseModule):
                              f'takes {latent_index + 1}, one for each level from the finest to that of the latent')
         self.in_channels, self.latent_index = tuple(in_channels), latent_index
         widths = skip_channels if connect else ()
-        self.skips = nn.ModuleList(nn.Conv2d(level, width, 1) for level, width in zip(in_channels, widths))
+        layers = dict(norm_cfg=norm_cfg or dict(type='BN'), act_cfg=act_cfg or dict(type='ReLU'))
+        self.skips = nn.ModuleList(ConvModule(level, width, 1, **layers) for level, width in zip(in_channels, widths))
         self.latent = nn.Conv2d(sum(in_channels[latent_index:]), latent_channels, 1)
         self.latent_norm = nn.GroupNorm(1, latent_channels, affine=False)
 

@@ -22,7 +22,7 @@ from .data_description import DataDescription
 
 RUNNING, TARGET = 'running statistics', 'statistics of the target'
 PLAIN = 'segmentor'
-_BATCHES = 50  # of target images, from which the statistics of the target are taken
+_BATCHES = 25  # of target images, from which the statistics of the target are taken
 
 
 @dataclass(frozen=True)

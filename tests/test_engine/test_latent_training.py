@@ -11,7 +11,7 @@ ALIGN = dict(type='LatentDomainAlignment', weight=1.0, noise_weight=1.0, adversa
              contrastive=dict(temperature=0.5, min_ratio=0.0), mmd=dict(pixels=16))
 DIFFUSING = {
     'model.segmentor.neck': dict(type='InterCoderNeck', in_channels=(8, ), latent_channels=3, latent_index=0,
-                                 skip_channels=(4, )),
+                                 skip_channels=(4, ), norm_cfg=dict(type='GN', num_groups=2)),
     'model.segmentor.decode_head': dict(
         _delete_=True, type='LatentDiffusionHead', in_channels=(4, 3), decoder_channels=(6, ), num_classes=4,
         dropout_ratio=0.1, denoiser=UNET, scheduler=dict(type='DDIMScheduler', prediction_type='v_prediction'),

@@ -32,7 +32,7 @@ class QuickstartOptions:
     data_root: Path = Path('data/street')
     images: int = 200
     source_iters: int = 140
-    adapt_iters: int = 140
+    adapt_iters: int = 130
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -31,8 +31,8 @@ class QuickstartOptions:
     work_dir: Path = Path('work_dirs/quickstart')
     data_root: Path = Path('data/street')
     images: int = 200
-    source_iters: int = 140
-    adapt_iters: int = 130
+    source_iters: int = 150
+    adapt_iters: int = 150
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -27,8 +27,8 @@ class InterCoderNeck(BaseModule):
         skip_channels: Channels of the skips, finest first: one for each level from 0 to ``latent_index``. Not used
             without ``connect``.
         connect: Whether there are skips; without them it is the paper's ablation.
-        norm_cfg: Norm of the skips.
-        act_cfg: Activation of the skips.
+        norm_cfg: Norm of the skips, None for batch norm.
+        act_cfg: Activation of the skips, None for ReLU.
         init_cfg: mmengine initialisation.
 
     Raises:

@@ -29,9 +29,13 @@ def test_skips_are_normalised_so_that_no_level_drowns_another():
     torch.testing.assert_close(neck([100 * level for level in features])[0], expected, atol=1e-3, rtol=1e-3)
 
 
-def test_norm_and_activation_of_the_skips_are_given():
-    neck = MODELS.build(dict(NECK, norm_cfg=dict(type='GN', num_groups=1), act_cfg=dict(type='GELU')))
-    assert [type(part).__name__ for part in neck.skips[1].children()] == ['Conv2d', 'GroupNorm', 'GELU']
+@pytest.mark.parametrize('norm, layers', [
+    (dict(type='GN', num_groups=1), 'GroupNorm'),
+    (None, 'BatchNorm2d'),
+], ids=['given', 'default'])
+def test_norm_of_the_skips_is_the_one_of_the_config(norm, kind):
+    neck = MODELS.build(dict(NECK, norm_cfg=norm))
+    assert [type(part).__name__ for part in neck.skips[1].children()] == ['Conv2d', kind, 'ReLU']
 
 
 def test_latent_is_the_normalised_projection_of_its_level_and_the_coarser_ones():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class InterCoderNeck(BaseModule):
     """Turns the features of any backbone into one skip for each decoder stage, and a latent.
 
-    A skip is a 1x1 convolution of its level with norm and activation, so that levels of whatever scale weigh the same
+    A skip is a 1x1 convolution of its level with norm and ReLU, so that levels of whatever scale weigh the same
     beside the latent.
 
     The latent has the stride of level ``latent_index``; that level and all coarser ones, enlarged, make it together.
@@ -28,7 +28,6 @@ class InterCoderNeck(BaseModule):
             without ``connect``.
         connect: Whether there are skips; without them it is the paper's ablation.
         norm_cfg: Norm of the skips, None for batch norm.
-        act_cfg: Activation of the skips, None for ReLU.
         init_cfg: mmengine initialisation.
 
     Raises:
@@ -36,8 +35,8 @@ class InterCoderNeck(BaseModule):
     """
 
     def __init__(self, in_channels: Sequence[int], latent_channels: int, latent_index: int,
-                 skip_channels: Sequence[int], connect: bool = True, norm_cfg: dict | None = None,
-                 act_cfg: dict | None = None, init_cfg: dict | None = None) -> None:
+                 skip_channels: Sequence[int], connect: bool = True,
+                 norm_cfg: dict | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if not 0 <= latent_index < len(in_channels):
             raise ValueError(f'neck.latent_index is {latent_index}, but neck.in_channels lists {len(in_channels)} '
@@ -47,8 +46,8 @@ class InterCoderNeck(BaseModule):
                              f'takes {latent_index + 1}, one for each level from the finest to that of the latent')
         self.in_channels, self.latent_index = tuple(in_channels), latent_index
         widths = skip_channels if connect else ()
-        layers = dict(norm_cfg=norm_cfg or dict(type='BN'), act_cfg=act_cfg or dict(type='ReLU'))
-        self.skips = nn.ModuleList(ConvModule(level, width, 1, **layers) for level, width in zip(in_channels, widths))
+        self.skips = nn.ModuleList(ConvModule(level, width, 1, norm_cfg=norm_cfg or dict(type='BN'))
+                                   for level, width in zip(in_channels, widths))
         self.latent = nn.Conv2d(sum(in_channels[latent_index:]), latent_channels, 1)
         self.latent_norm = nn.GroupNorm(1, latent_channels, affine=False)
 

@@ -29,7 +29,7 @@ def test_skips_are_normalised_so_that_no_level_drowns_another():
     torch.testing.assert_close(neck([100 * level for level in features])[0], expected, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize('norm, layers', [
+@pytest.mark.parametrize('norm, kind', [
     (dict(type='GN', num_groups=1), 'GroupNorm'),
     (None, 'BatchNorm2d'),
 ], ids=['given', 'default'])

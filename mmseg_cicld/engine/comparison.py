@@ -29,6 +29,8 @@ class Row:
         begin_with: Name of an earlier row whose weights (of the same seed) this one begins with.
         hand_over: Which weights it takes over, see :class:`~mmseg_cicld.engine.stages.Stage`; None: what the config
             says.
+        evaluates: Name of an earlier row whose last checkpoint (of the same seed) is evaluated with the config and
+            options of this one, which trains nothing.
     """
 
     name: str
@@ -36,6 +38,12 @@ class Row:
     options: Mapping[str, object] = field(default_factory=dict)
     begin_with: str | None = None
     hand_over: Mapping[str, str] | None = None
+    evaluates: str | None = None
+
+    @property
+    def after(self) -> str | None:
+        """Name of the row that has to be finished before this one."""
+        return self.begin_with or self.evaluates
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,8 @@ class Comparison:
         ``seeds`` replaces those of the file.
 
         Raises:
-            ComparisonError: If the file has no rows, a key is unknown, two names have one folder, a row begins with one
-                that does not stand before it, or the reference is no row.
+            ComparisonError: If the file has no rows, a key is unknown, two names have one folder, a row begins with or
+                evaluates one that does not stand before it, or the reference is no row.
         """
         content = Config.fromfile(str(file)).to_dict()
         shared = content.get('options', {})
@@ -76,9 +84,7 @@ class Comparison:
             raise ComparisonError(f'{file}: `rows` has the names {names}; give at least one row, each with another '
                                   'name (a space, "/" and "_" count as alike)')
         for index, row in enumerate(rows):
-            if row.begin_with is not None and row.begin_with not in names[:index]:
-                raise ComparisonError(f'{file}: the row {row.name!r} begins with {row.begin_with!r}, which is none of '
-                                      f'the rows before it: {names[:index]}')
+            _check_order(file, row, rows[:index])
         chosen = {key: content[key] for key in ('seeds', 'metric', 'reference') if key in content}
         if chosen.get('reference') not in (None, *names):
             raise ComparisonError(f'{file}: reference={chosen["reference"]!r} is none of the rows {names}')
@@ -99,12 +105,32 @@ class Comparison:
                 raise ComparisonError(f'the row {row.name!r} with {row.config}: {error}') from error
             begin = row.begin_with and dict(hand_over=hand_over, settings=found[row.begin_with])
             content = dict(config=config.to_dict(), metric=self.metric, begin_with=begin)
+            if row.evaluates is not None:
+                content['evaluates'] = found[row.evaluates]
             found[row.name] = json.loads(json.dumps(content, default=str))
         return found
 
 
+def _check_order(file: str | Path, row: Row, before: Sequence[Row]) -> None:
+    names = [other.name for other in before]
+    if row.after is not None and row.after not in names:
+        verb = 'evaluates' if row.begin_with is None else 'begins with'
+        raise ComparisonError(f'{file}: the row {row.name!r} {verb} {row.after!r}, which is none of the rows before it: '
+                              f'{names}')
+    evaluations = [other.name for other in before if other.evaluates is not None]
+    if row.after in evaluations or None not in (row.begin_with, row.evaluates):
+        raise ComparisonError(f'{file}: the row {row.name!r} has begin_with={row.begin_with!r} and evaluates='
+                              f'{row.evaluates!r}; give one of them, the name of a row that is trained')
+
+
 def training_config(row: Row, seed: int, folder: Path, before: Path | None) -> Config:
-    """Returns the config of one training; ``before`` is the folder of the training that it begins with.
+    """Returns the config of one training or evaluation.
+
+    Args:
+        row: What is trained or evaluated.
+        seed: Its ``randomness.seed``.
+        folder: Its folder.
+        before: Folder of the training that it begins with or evaluates.
 
     Raises:
         CheckpointError: If there is no checkpoint, or none of its weights is handed over.
@@ -115,7 +141,13 @@ def training_config(row: Row, seed: int, folder: Path, before: Path | None) -> C
     if before is not None:
         checkpoint = newest_valid_checkpoint(before, MMLogger.get_current_instance())
         if checkpoint is None:
-            raise CheckpointError(before, f'has no checkpoint, from which {row.name!r} should begin')
+            raise CheckpointError(before, f'has no checkpoint for the row {row.name!r}')
+        if row.evaluates is not None:
+            config.load_from = str(checkpoint)
+            # The other rows have been validated by these.
+            config.test_dataloader, config.test_evaluator = config.val_dataloader, config.val_evaluator
+            config.setdefault('test_cfg', {})
+            return config
         state = renamed_weights(read_whole_checkpoint(checkpoint)['state_dict'], hand_over)
         if not state:
             raise CheckpointError(checkpoint, f'has no weights that begin with {list(hand_over)}: correct hand_over of '

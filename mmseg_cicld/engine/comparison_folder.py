@@ -92,6 +92,12 @@ def final_metric(folder: Path, metric: str, iterations: int) -> float | None:
     return max(values)[1] if values else None
 
 
+def evaluated_metric(folder: Path, metric: str) -> float | None:
+    """Returns what the last evaluation of ``tools/test.py`` in a folder has as a metric, None if it has none."""
+    files = sorted(log for log in folder.glob('*/*.json') if log.stem == log.parent.name)
+    return json.loads(files[-1].read_text()).get(metric) if files else None
+
+
 def write_result(folder: Path, value: float, seconds: float | None) -> None:
     """Marks a training as finished, with its result and its wall time, which is None if it was stopped meanwhile."""
     content = json.dumps(dict(value=value, seconds=None if seconds is None else round(seconds))).encode()

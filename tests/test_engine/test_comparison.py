@@ -46,6 +46,10 @@ def test_options_of_a_row_stand_over_those_of_all(tmp_path):
     ("rows = [dict(name='x', config='x.py', option={})]", "'option'"),
     ("rows = [dict(name='x', config='x.py', begin_with='y'), dict(name='y', config='y.py')]",
      'none of the rows before'),
+    ("rows = [dict(name='x', config='x.py', evaluates='y'), dict(name='y', config='y.py')]", "'x' evaluates 'y'"),
+    ("rows = [dict(name='y', config='y.py'), dict(name='x', config='x.py', begin_with='y', evaluates='y')]", 'one of them'),
+    ("rows = [dict(name='y', config='y.py'), dict(name='x', config='x.py', evaluates='y'), "
+     "dict(name='z', config='y.py', begin_with='x')]", 'row that is trained'),
     ("reference = 'z'\nrows = [dict(name='x', config='x.py')]", "reference='z' is none of the rows .'x'."),
 ])
 def test_files_that_are_wrong(tmp_path, text, message):
@@ -58,7 +62,7 @@ def test_a_row_begins_with_the_weights_of_another(tmp_path):
     config.write_text("hand_over = {'teacher.network.': 'student.'}\nrandomness = dict(seed=0)\nmodel = dict(a=1)")
     row = Row('second', str(config), {'model.a': 2}, begin_with='first')
     before, folder = tmp_path / 'before', tmp_path / 'after'
-    with pytest.raises(CheckpointError, match="'second' should begin"):
+    with pytest.raises(CheckpointError, match="no checkpoint for the row 'second'"):
         training_config(row, 3, folder, before)
     weights = {'student.w': torch.zeros(1), 'teacher.network.w': torch.ones(1)}
     write_checkpoint(dict(state_dict=weights), before / 'iter_1.pth')

@@ -73,6 +73,20 @@ def test_a_training_that_fails_is_named_and_the_rest_runs(folder):
     assert read_result(folder_of(folder / 'trainings', 'first', 0)) is not None
 
 
+def test_a_row_evaluates_the_weights_of_another(folder):
+    other = ROWS + """rows[1:] = [
+    dict(name='same', config='toy.py', evaluates='first'),
+    dict(name='other head', config='toy.py', evaluates='first', options={'model.evaluate': 'teacher'}),
+]
+"""
+    (folder / 'rows.py').write_text(other)
+    run_tool(folder, '--rows', 'same', 'other head')
+    trainings = folder / 'trainings'
+    found = {name: read_result(folder_of(trainings, name, 4))['value'] for name in ('first', 'same', 'other head')}
+    assert found['same'] == found['first'] != found['other head']
+    assert not list(folder_of(trainings, 'same', 4).glob('*.pth'))
+
+
 def test_unknown_rows(folder):
     assert "--rows has 'third', the file has ['first', 'second']" in run_tool(
         folder, '--rows', 'third', code=1, python=sys.executable)

@@ -12,10 +12,10 @@ import mmseg_cicld  # noqa: F401  isort: skip (repairs must come before mmseg is
 from mmseg_cicld.command_line import one_line_errors
 from mmseg_cicld.engine import CheckpointError
 from mmseg_cicld.engine.comparison import Comparison, Row, table, training_config
-from mmseg_cicld.engine.comparison_folder import (ComparisonError, check_settings, final_metric, folder_of, held,
-                                                  is_begun, read_result, write_result, write_settings)
+from mmseg_cicld.engine.comparison_folder import (ComparisonError, check_settings, evaluated_metric, final_metric,
+                                                  folder_of, held, is_begun, read_result, write_result, write_settings)
 
-TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
+TOOLS = Path(__file__).resolve().parents[1]
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,19 +26,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, help='folder of the trainings and of table.md (default: '
                         'work_dirs/comparisons/NAME_OF_THE_FILE)')
     parser.add_argument('--workers', type=int, default=1, help='trainings at the same time (default: %(default)s)')
-    parser.add_argument('--rows', nargs='+', metavar='NAME', help='only these rows, and those that they begin with')
+    parser.add_argument('--rows', nargs='+', metavar='NAME', help='only these rows, and those that they begin with or '
+                        'evaluate')
     parser.add_argument('--seeds', nargs='+', type=int, help="only these seeds (default: the file's)")
     parser.add_argument('--table', action='store_true', help='print what is finished, train nothing')
     return parser.parse_args()
 
 
-def train(comparison: Comparison, row: Row, seed: int, work_dir: Path, before: Future | None) -> None:
-    """Runs one training to its end in a process of its own, and writes its result."""
+def finish(comparison: Comparison, row: Row, seed: int, work_dir: Path, before: Future | None) -> None:
+    """Runs one training or evaluation to its end, and writes its result."""
     if before is not None:
         before.result()
-    folder, started_from = folder_of(work_dir, row.name, seed), None
-    if row.begin_with is not None:
-        started_from = folder_of(work_dir, row.begin_with, seed)
+    folder = folder_of(work_dir, row.name, seed)
+    started_from = None if row.after is None else folder_of(work_dir, row.after, seed)
     with held(folder):
         check_settings(folder, comparison.settings[row.name])
         if read_result(folder) is not None:
@@ -46,17 +46,36 @@ def train(comparison: Comparison, row: Row, seed: int, work_dir: Path, before: F
         write_settings(folder, comparison.settings[row.name])
         config, begin, resumed = training_config(row, seed, folder, started_from), time.monotonic(), is_begun(folder)
         config.dump(folder / 'training.py')
-        code = run_training(folder, resumed)
-        value = final_metric(folder, comparison.metric, config.train_cfg.max_iters)
-        if code or value is None:
-            raise ComparisonError(_failure(folder, code, comparison.metric))
+        if row.evaluates is not None:
+            value = evaluate(folder, Path(config.load_from), comparison.metric)
+        else:
+            value = train(folder, resumed, comparison.metric, config.train_cfg.max_iters)
         write_result(folder, value, None if resumed else time.monotonic() - begin)
     print(f'{row.name}, seed {seed}: {comparison.metric} {value:.2f}', flush=True)
 
 
-def run_training(folder: Path, resumed: bool) -> int:
-    """Runs ``training.py`` of a folder and returns its exit code."""
-    command = [sys.executable, TRAIN, folder / 'training.py', *(['--resume'] if resumed else [])]
+def train(folder: Path, resumed: bool, metric: str, iterations: int) -> float:
+    """Trains ``training.py`` of a folder in a process of its own and returns the metric after its last iteration."""
+    code = run_tool('train.py', folder, '--resume' if resumed else None)
+    value = final_metric(folder, metric, iterations)
+    if code or value is None:
+        raise ComparisonError(_failure(folder, code, metric))
+    return value
+
+
+def evaluate(folder: Path, checkpoint: Path, metric: str) -> float:
+    """Evaluates a checkpoint by ``training.py`` of a folder in a process of its own and returns the metric."""
+    code = run_tool('test.py', folder, str(checkpoint))
+    value = evaluated_metric(folder, metric)
+    if code or value is None:
+        why = f'ended with code {code}' if code else f'has no {metric}, correct `metric`'
+        raise ComparisonError(f'{folder}: the evaluation {why}, see {folder / "console.log"}')
+    return value
+
+
+def run_tool(tool: str, folder: Path, argument: str | None) -> int:
+    """Runs a tool on ``training.py`` of a folder, with one more argument or none, and returns its exit code."""
+    command = [sys.executable, TOOLS / tool, folder / 'training.py', *([] if argument is None else [argument])]
     with (folder / 'console.log').open('a') as log:
         return subprocess.call(command, stdout=log, stderr=subprocess.STDOUT,
                                env={'OMP_NUM_THREADS': '1', **os.environ})
@@ -77,8 +96,8 @@ def run(comparison: Comparison, work_dir: Path, workers: int, wanted: set[str]) 
         for row in comparison.rows:
             if row.name in wanted:
                 for seed in comparison.seeds:
-                    before = jobs.get((row.begin_with, seed))
-                    jobs[row.name, seed] = pool.submit(train, comparison, row, seed, work_dir, before)
+                    before = jobs.get((row.after, seed))
+                    jobs[row.name, seed] = pool.submit(finish, comparison, row, seed, work_dir, before)
         wait(jobs.values())
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C begins no further training
@@ -102,8 +121,8 @@ def of_other_settings(comparison: Comparison, work_dir: Path) -> list[str]:
     return found[:1] if len(found) < 2 else [f'{found[0]}; {len(found) - 1} more of {work_dir} likewise']
 
 
-def with_beginnings(comparison: Comparison, names: list[str] | None) -> set[str]:
-    """Returns the names of the rows that were asked for and of all that they begin with."""
+def with_those_before(comparison: Comparison, names: list[str] | None) -> set[str]:
+    """Returns the names of the rows that were asked for and of all that have to be finished before."""
     rows = {row.name: row for row in comparison.rows}
     wanted, queue = set(), list(rows if names is None else names)
     while queue:
@@ -111,7 +130,7 @@ def with_beginnings(comparison: Comparison, names: list[str] | None) -> set[str]
         if name not in rows:
             raise ComparisonError(f'--rows has {name!r}, the file has {list(rows)}')
         wanted.add(name)
-        queue += [rows[name].begin_with] if rows[name].begin_with else []
+        queue += [rows[name].after] if rows[name].after else []
     return wanted
 
 
@@ -122,7 +141,7 @@ def main() -> None:
     with one_line_errors():
         try:
             comparison = Comparison.from_file(args.comparison, args.seeds)
-            wanted = with_beginnings(comparison, args.rows)
+            wanted = with_those_before(comparison, args.rows)
             errors = of_other_settings(comparison, work_dir)
         except ComparisonError as error:
             sys.exit(f'error: {error}')

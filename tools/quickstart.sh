@@ -5,6 +5,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/setup_env.sh
-# Threads that wait for each other by spinning slow a training down twentyfold as soon as something else runs as well.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
+# How long threads wait for each other before they sleep, see docs/speed.md: between twice and twenty times as slow.
+[[ -n ${OMP_WAIT_POLICY:-} ]] || export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-3000}
 exec python -m mmseg_cicld.quickstart "$@"

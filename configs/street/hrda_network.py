@@ -10,7 +10,7 @@ model = dict(
     scales=(1, 0.5),
     hr_crop_size=(128, 128),
     data_preprocessor=dict(size=crop_size),
-    decode_head=dict(type='HRDAHead', single_scale_head='SegformerHead', attention_embed_dim=64, hr_loss_weight=0.1),
+    decode_head=dict(type='HRDAHead', single_scale_head='LevelwiseSegformerHead', attention_embed_dim=64, hr_loss_weight=0.1),
     test_cfg=dict(_delete_=True, mode='slide', crop_size=crop_size, stride=(128, 128), batched_slide=True))
 
 source_pipeline = [

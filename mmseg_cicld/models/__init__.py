@@ -7,7 +7,7 @@ from .adapter_pretraining import AdapterPretraining
 from .autoencoder import AutoencoderPretraining
 from .backbones import (AutoencoderEncoder, EfficientNetLite, FusedMixVisionTransformer, TransformersBackbone,
                         TunedBackbone, ViTAdapterBackbone)
-from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead, UpscaleHead
+from .decode_heads import DAFormerHead, DLV2Head, HRDAHead, LatentDiffusionHead, LevelwiseSegformerHead, UpscaleHead
 from .diffusion import (BlurDegradation, ClassEmbeddingMaskEncoder, ColourMaskEncoder, MaskDegradation,
                         MixedDegradation, NoiseDegradation)
 from .losses import DegradationConsistencyLoss, DomainAdversarialLoss, MaximumMeanDiscrepancy, PixelClassContrastiveLoss
@@ -20,6 +20,7 @@ __all__ = ['AdapterPretraining', 'AutoencoderEncoder', 'AutoencoderPretraining',
            'ClassEmbeddingMaskEncoder', 'ColourMaskEncoder', 'DAFormerHead', 'DLV2Head', 'DegradationConsistencyLoss',
            'DomainAdversarialLoss', 'EfficientNetLite', 'FrozenTuning', 'FusedMixVisionTransformer',
            'HRDAEncoderDecoder', 'HRDAHead', 'InterCoderNeck', 'LastBlocksTuning', 'LatentDiffusionHead',
-           'LearnableTokens', 'LoRATuning', 'MaskDegradation', 'MaximumMeanDiscrepancy', 'MixedDegradation',
-           'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter', 'SimpleFeaturePyramid',
-           'TransformersBackbone', 'TunedBackbone', 'UpscaleHead', 'VerifiedPretrained', 'ViTAdapterBackbone']
+           'LearnableTokens', 'LevelwiseSegformerHead', 'LoRATuning', 'MaskDegradation', 'MaximumMeanDiscrepancy',
+           'MixedDegradation', 'NoiseDegradation', 'PixelClassContrastiveLoss', 'SegFormerAdapter',
+           'SimpleFeaturePyramid', 'TransformersBackbone', 'TunedBackbone', 'UpscaleHead', 'VerifiedPretrained',
+           'ViTAdapterBackbone']

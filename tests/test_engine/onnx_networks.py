@@ -33,7 +33,7 @@ NETWORKS = dict(
     daformer_isa=(RESNET, daformer(LEVELS, type='isa', isa_channels=8, down_factor=(4, 4), key_query_num_convs=1)),
     segformer=(MIT, dict(TOKENS, type='SegformerHead')),
     segformer_lite=(dict(type='EfficientNetLite', arch='lite0', init_cfg=None),
-                    dict(TOKENS, type='SegformerHead', in_channels=[24, 40, 112, 320])),
+                    dict(TOKENS, type='LevelwiseSegformerHead', in_channels=[24, 40, 112, 320])),
     segformer_stock=(STOCK_MIT, dict(TOKENS, type='SegformerHead')),
     dlv2=(DILATED, dict(type='DLV2Head', in_channels=64, in_index=3, num_classes=5, dilations=(6, 12),
                         loss_decode=LOSS)),

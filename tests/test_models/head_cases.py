@@ -84,7 +84,7 @@ CASES = {
     'SETRUPHead': HeadCase(dict(LAST, norm_cfg=dict(type='SyncBN'), num_convs=1, up_scale=2)),
     'STDCHead': HeadCase(dict(in_channels=4, in_index=0, num_convs=1, boundary_threshold=.1, num_classes=2,
                               loss_decode=[dict(CE, use_sigmoid=True), dict(type='DiceLoss')])),
-    'SegformerHead': HeadCase(LEVELS),
+    'SegformerHead': HeadCase(LEVELS), 'LevelwiseSegformerHead': HeadCase(LEVELS),
     'SegmenterMaskTransformerHead': HeadCase(dict(in_channels=8, in_index=3, num_layers=1, num_heads=2, embed_dims=8,
                                                   norm_cfg=dict(type='LN'))),
     'UPerHead': HeadCase(dict(LEVELS, pool_scales=(1, 2))),

@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mmseg_cicld.models.backbones import depthwise_convolution
+from mmseg_cicld.models.backbones.depthwise_convolution import DepthwiseConv2d
 from mmseg_cicld.models.decode_heads import winograd_convolution
 from mmseg_cicld.models.decode_heads.depthwise_convolution import DilatedDepthwiseConv2d
 from mmseg_cicld.models.decode_heads.winograd_convolution import WinogradConv2d
@@ -66,6 +68,63 @@ def test_compiled_gradient_of_a_kernel_is_that_of_eager_mode():
     with patch('torch.compiler.is_compiling', lambda: True):
         compiled, = torch.autograd.grad(conv(x).square().sum(), conv.weight)
     torch.testing.assert_close(compiled, eager)
+
+
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('kernel, stride, padding', [(5, 1, 2), (5, 2, 2), (5, (2, 1), 0), (7, 2, (3, 1)), (3, 2, 1)])
+@pytest.mark.parametrize('height, width', [(19, 26), (8, 7)])
+def test_depthwise_convolution_is_the_direct_one(height, width, kernel, stride, padding, memory_format):
+    torch.manual_seed(0)
+    options = dict(stride=stride, padding=padding, groups=9)
+    conv = DepthwiseConv2d(9, 9, kernel, **options)
+    x = torch.randn(2, 9, height, width).contiguous(memory_format=memory_format)
+    assert conv._has_own_gradients(x) is (kernel > 3)
+    assert deviation(conv, x, **options) <= 2e-5
+    assert conv(x).is_contiguous(memory_format=memory_format)
+
+
+@pytest.mark.parametrize('kernel, stride', [(5, 1), (5, 2), (3, 2), (3, 1)])
+def test_depthwise_convolution_under_autocast_has_the_gradients_of_its_rounded_input(kernel, stride):
+    torch.manual_seed(0)
+    conv = DepthwiseConv2d(6, 6, kernel, stride=stride, padding=kernel // 2, groups=6)
+    x = torch.randn(2, 6, 21, 18).bfloat16().float().requires_grad_()
+    with torch.autocast('cpu', torch.bfloat16):
+        found = conv(x)
+    gradient = torch.randn(found.shape).bfloat16()
+    exact = F.conv2d(x.double(), conv.weight.double(), conv.bias.double(), stride, kernel // 2, groups=6)
+    expected = torch.autograd.grad(exact, (x, conv.weight, conv.bias), gradient.double())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact, rtol=0.02, atol=0.02)
+    own = torch.autograd.grad(found, (x, conv.weight, conv.bias), gradient)
+    assert [part.dtype for part in own] == [torch.float32] * 3
+    for got, right, bound in zip(own, expected, (0.02, 1e-5 if (kernel, stride) != (3, 1) else 0.02, 0.02)):
+        torch.testing.assert_close(got, right, rtol=bound, atol=bound)
+
+
+@pytest.mark.parametrize('options', [dict(dilation=2), dict(groups=2), dict(kernel_size=(5, 3)), dict(kernel_size=4)])
+def test_convolutions_that_are_not_depthwise_or_square_are_left_alone(options):
+    options = dict(kernel_size=5, padding=2, groups=4) | options
+    conv, x = DepthwiseConv2d(4, 4, **options), torch.randn(1, 4, 12, 13)
+    options.pop('kernel_size')
+    assert not conv._has_own_gradients(x)
+    assert torch.equal(conv(x), F.conv2d(x, conv.weight, conv.bias, **options))
+
+
+def test_depthwise_gradients_of_float64_and_without_a_graph_are_left_to_the_library():
+    conv, x = DepthwiseConv2d(4, 4, 5, padding=2, groups=4), torch.randn(1, 4, 9, 9)
+    with patch.object(depthwise_convolution._Depthwise, 'apply', side_effect=AssertionError):
+        conv.double()(x.double())
+        with torch.no_grad():
+            conv.float()(x)
+    assert torch.autograd.gradcheck(conv.double(), x.double().requires_grad_())
+
+
+def test_a_frozen_depthwise_kernel_has_no_gradient_and_its_input_has():
+    conv, x = DepthwiseConv2d(4, 4, 5, padding=2, groups=4).requires_grad_(False), torch.randn(1, 4, 9, 9).requires_grad_()
+    conv(x).sum().backward()
+    expected, = torch.autograd.grad(F.conv2d(x, conv.weight, padding=2, groups=4).sum(), x)
+    torch.testing.assert_close(x.grad, expected)
+    assert conv.weight.grad is None
 
 
 @pytest.mark.parametrize('bias', [True, False])

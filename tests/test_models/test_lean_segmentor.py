@@ -11,10 +11,11 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.nn import functional as F
 
+from mmseg_cicld.models.decode_heads import LevelwiseSegformerHead
 from mmseg_cicld.models.decode_heads.fusion_layers import SeparableConv
 from mmseg_cicld.models.inference import lean_segmentor
 from mmseg_cicld.models.inference.folded_norms import fold_norms, is_folded
-from mmseg_cicld.models.inference.lean_heads import LeanDAFormerHead, LeanSegformerHead, separable_by_phases
+from mmseg_cicld.models.inference.lean_heads import LeanDAFormerHead, separable_by_phases
 from mmseg_cicld.models.inference.winograd import WinogradConvolution, fits
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,7 @@ def _metas(size: tuple[int, int]) -> list[dict]:
 
 
 @pytest.mark.parametrize('file, stock_mit, head', [
-    ('segformer_efficientnet-lite0.py', False, LeanSegformerHead), ('daformer_sepaspp_mit-b0.py', True, LeanDAFormerHead),
+    ('segformer_efficientnet-lite0.py', False, LevelwiseSegformerHead), ('daformer_sepaspp_mit-b0.py', True, LeanDAFormerHead),
     ('daformer_efficientnet-lite0.py', False, LeanDAFormerHead), ('deeplabv3plus_efficientnet-lite0.py', False, None)])
 @torch.no_grad()
 def test_logits_are_those_of_the_network_of_the_training(file, stock_mit, head, mmseg_scope):

@@ -3,7 +3,7 @@ _base_ = ['./parts/efficientnet-lite0.py']
 
 model = dict(
     decode_head=dict(
-        type='SegformerHead',
+        type='LevelwiseSegformerHead',
         in_channels=[24, 40, 112, 320],
         in_index=[0, 1, 2, 3],
         channels=256,

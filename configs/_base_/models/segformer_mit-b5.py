@@ -3,7 +3,7 @@ _base_ = ['./parts/mit-b5.py']
 
 model = dict(
     decode_head=dict(
-        type='SegformerHead',
+        type='LevelwiseSegformerHead',
         channels=256,
         dropout_ratio=0.1,
         num_classes=19,

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..verified_pretrained import PretrainedWeightsError
+from .depthwise_convolution import DepthwiseConv2d
 
 # Kernel, stride, expansion, output channels and blocks of each stage of EfficientNet-B0 (the paper's table 1).
 STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
@@ -188,9 +189,9 @@ def statistics_kept(block: nn.Module) -> Iterator[None]:
 def _convolution(in_channels: int, out_channels: int, kernel: int, stride: int, norm_cfg: dict, groups: int = 1,
                  activated: bool = True) -> ConvModule:
     # TensorFlow's padding depends on the size of the image where the stride is not 1.
-    same = dict(conv_cfg=dict(type=SamePaddingConv2d)) if stride > 1 else dict(padding=kernel // 2)
-    return ConvModule(in_channels, out_channels, kernel, stride=stride, groups=groups, norm_cfg=norm_cfg,
-                      act_cfg=dict(type='ReLU6') if activated else None, **same)
+    padding, conv = (0, SamePaddingConv2d) if stride > 1 else (kernel // 2, DepthwiseConv2d if groups > 1 else nn.Conv2d)
+    return ConvModule(in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups,
+                      conv_cfg=dict(type=conv), norm_cfg=norm_cfg, act_cfg=dict(type='ReLU6') if activated else None)
 
 
 def _complete(norm_cfg: dict | None) -> dict:
@@ -224,7 +225,7 @@ def _check(arch: str, out_indices: Sequence[int], frozen_stages: int, init_cfg: 
                          "dict(type='VerifiedPretrained', checkpoint=PATH_OR_ADDRESS)")
 
 
-class SamePaddingConv2d(nn.Conv2d):
+class SamePaddingConv2d(DepthwiseConv2d):
     """A ``Conv2d`` with TensorFlow's padding: ceil(size / stride) outputs, the larger part of the padding at the end.
 
     For kernels that are not smaller than the stride. mmcv's ``Conv2dAdaptivePadding`` rounds in Python, so that an
@@ -236,4 +237,4 @@ class SamePaddingConv2d(nn.Conv2d):
         down, across = (kernel - stride + (stride - size % stride) % stride for kernel, stride, size
                         in zip(self.kernel_size, self.stride, x_BCHW.shape[2:]))
         padded = F.pad(x_BCHW, (across // 2, across - across // 2, down // 2, down - down // 2))
-        return F.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
+        return self.convolved(padded, padding=(0, 0))

@@ -1,34 +1,21 @@
 """Decode heads in the order of operations that is cheapest for prediction; weights and labels are those of training.
 
-A 1x1 convolution and bilinear upsampling change places without a difference: what fuses upsampled levels by a 1x1
-convolution convolves each level at its own size, and adds the upsampled results.
-
 Shape suffixes: B images, C channels, H and W height and width of the finest level, y and x place in a phase, P pixels.
 """
 from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import ConvModule
-from mmseg.models.decode_heads import SegformerHead
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..decode_heads.daformer_head import DAFormerHead
 from ..decode_heads.fusion_layers import ASPPFusion, SeparableConv
+from ..decode_heads.levelwise_segformer_head import fused_at_own_size
 from ..export_tracing import is_exported
 from .folded_norms import is_folded
 from .winograd import WinogradConvolution, fits
-
-
-class LeanSegformerHead(SegformerHead):
-    """``SegformerHead`` that fuses its levels before it upsamples them; has the tensors of the stock head."""
-
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Returns logits [B, num_classes, H, W]."""
-        embedded = [conv(level) for conv, level in zip(self.convs, self._transform_inputs(inputs))]
-        fused = fused_at_own_size(embedded, self.fusion_conv, self.interpolate_mode, self.align_corners)
-        return self.cls_seg(fused)
 
 
 class LeanDAFormerHead(DAFormerHead):
@@ -71,18 +58,6 @@ class LeanFusion(nn.Module):
         if self.winograd is None or plain or stacked.dtype != torch.float32:
             return self.bottleneck(torch.cat(branches, dim=1))
         return self.bottleneck.activate(self.winograd(branches))
-
-
-def fused_at_own_size(levels: Sequence[Tensor], fusion: ConvModule, mode: str, align_corners: bool) -> Tensor:
-    """Returns the 1x1 convolution, with folded norm, and its activation, of levels upsampled to the first and stacked."""
-    total, start = None, 0
-    for level in levels:
-        weight = fusion.conv.weight[:, start:start + level.shape[1]]
-        start += level.shape[1]
-        part = resize(F.conv2d(level, weight, fusion.conv.bias if total is None else None), size=levels[0].shape[2:],
-                      mode=mode, align_corners=align_corners)
-        total = part if total is None else total.add_(part)
-    return fusion.activate(total)
 
 
 def is_phased(module: SeparableConv) -> bool:

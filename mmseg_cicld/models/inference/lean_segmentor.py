@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ..backbones.fused_mix_vision_transformer import FusedEfficientAttention
 from ..decode_heads.daformer_head import DAFormerHead
 from ..decode_heads.fusion_layers import ASPPFusion
-from .folded_norms import fold_norms, is_folded
-from .lean_heads import LeanDAFormerHead, LeanFusion, LeanSegformerHead
+from ..decode_heads.levelwise_segformer_head import LevelwiseSegformerHead
+from .folded_norms import fold_norms
+from .lean_heads import LeanDAFormerHead, LeanFusion
 
 WINDOWS = 4
 """Windows of ``test_cfg.mode='slide'`` that go through the network at once."""
@@ -63,8 +64,8 @@ def lean_segmentor(segmentor: nn.Module) -> nn.Module:
     for module in lean.modules():
         if type(module) is EfficientMultiheadAttention:
             module.__class__ = FusedEfficientAttention  # without its constructor: norm constants stay
-        elif type(module) is SegformerHead and is_folded(module.fusion_conv):
-            module.__class__ = LeanSegformerHead
+        elif type(module) is SegformerHead:
+            module.__class__ = LevelwiseSegformerHead
         elif type(module) is DAFormerHead and type(module.fuse_layer) is ASPPFusion:
             module.__class__, module.fuse_layer = LeanDAFormerHead, LeanFusion(module.fuse_layer)
     return lean.to(memory_format=torch.channels_last)

@@ -1,0 +1,98 @@
+"""Depthwise convolution whose gradients on a CPU are fast where the library's are not: the same numbers.
+
+oneDNN has fast gradients of depthwise kernels of 3 x 3 alone. Those of a wider kernel are put together from kernels of
+3 x 3, which see parts of the map that are moved against each other. In bfloat16 what has a stride, and what is put
+together, is computed in float32: there oneDNN is up to a hundred times slower.
+
+Shape suffixes: B images, C channels, H and W height and width of the input, h and w those of the output.
+"""
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..export_tracing import is_exported
+from ..precision import convolved_dtype
+
+FAST = 3
+"""Side of the kernels whose gradients oneDNN has fast forms for."""
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A ``Conv2d`` with a square kernel and zeros around the map, whose gradients are fast on a CPU where it is depthwise.
+
+    Arguments, tensor names and results are those of ``torch.nn.Conv2d``.
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Returns the convolved map."""
+        return self.convolved(x_BCHW, self.padding)
+
+    def convolved(self, x_BCHW: Tensor, padding: tuple[int, int]) -> Tensor:
+        """Returns the convolved map.
+
+        Args:
+            x_BCHW: Input [B, in_channels, H, W].
+            padding: Rows and columns of zeros on each side.
+        """
+        if not self._has_own_gradients(x_BCHW):
+            return F.conv2d(x_BCHW, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        out_BChw = _Depthwise.apply(x_BCHW.to(convolved_dtype(x_BCHW)), self.weight, self.stride, padding)
+        return out_BChw if self.bias is None else out_BChw + self.bias[:, None, None].to(out_BChw.dtype)
+
+    def _has_own_gradients(self, x_BCHW: Tensor) -> bool:
+        if x_BCHW.device.type != 'cpu' or not torch.is_grad_enabled() or is_exported():
+            return False
+        side, other = self.kernel_size
+        depthwise = self.groups == self.in_channels == self.out_channels
+        dtype = convolved_dtype(x_BCHW)
+        slow = side > FAST or (max(self.stride) > 1 and dtype == torch.bfloat16)
+        return depthwise and slow and side == other and side % 2 == 1 and self.dilation == (1, 1) and dtype in (
+            torch.float32, torch.bfloat16)
+
+
+class _Depthwise(torch.autograd.Function):
+    """Convolves [B, C, H, W] with a kernel [C, 1, k, k] of odd k."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BCHW: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(x_BCHW, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv2d(x_BCHW, weight.to(x_BCHW.dtype), stride=stride, padding=padding, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad_BChw: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x_BCHW, weight = ctx.saved_tensors
+        grad_BChw, grad_x, grad_weight = grad_BChw.float(), None, None
+        if ctx.needs_input_grad[0]:
+            grad_x, _ = _gradients(grad_BChw, x_BCHW.float(), weight.float(), ctx.stride, ctx.padding, (True, False))
+        if ctx.needs_input_grad[1]:
+            grad_weight = _weight_gradient(grad_BChw, x_BCHW.float(), weight.float(), ctx.stride, ctx.padding)
+        return (None if grad_x is None else grad_x.to(x_BCHW.dtype),
+                None if grad_weight is None else grad_weight.to(weight.dtype), None, None)
+
+
+def _weight_gradient(grad_BChw: Tensor, x_BCHW: Tensor, weight: Tensor, stride: tuple[int, int],
+                     padding: tuple[int, int]) -> Tensor:
+    side, (down, across) = weight.shape[-1], padding
+    if side == FAST:
+        return _gradients(grad_BChw, x_BCHW, weight, stride, padding, (False, True))[1]
+    layout = torch.channels_last if x_BCHW.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    padded_BCHW = F.pad(x_BCHW, (across, across, down, down))
+    rows, columns = ((size - 1) * step + FAST for size, step in zip(grad_BChw.shape[2:], stride))
+    total, part = torch.zeros_like(weight), weight[:, :, :FAST, :FAST].contiguous()
+    for top in range(0, side - 1, FAST - 1):  # neighbours share a row or column, which both give alike
+        for left in range(0, side - 1, FAST - 1):
+            seen_BCHW = padded_BCHW[:, :, top:top + rows, left:left + columns].contiguous(memory_format=layout)
+            _, gradient = _gradients(grad_BChw, seen_BCHW, part, stride, (0, 0), (False, True))
+            total[:, :, top:top + FAST, left:left + FAST] = gradient
+    return total
+
+
+def _gradients(grad_BChw: Tensor, x_BCHW: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int],
+               wanted: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+    """Returns the library's gradients of input and kernel, where they are wanted."""
+    found = torch.ops.aten.convolution_backward(grad_BChw, x_BCHW, weight, None, stride, padding, (1, 1), False, (0, 0),
+                                                len(weight), (*wanted, False))
+    return found[0], found[1]

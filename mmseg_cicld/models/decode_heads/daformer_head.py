@@ -1,13 +1,13 @@
 """Context-aware multi-level feature fusion of DAFormer (Hoyer et al., CVPR 2022, section 3.2)."""
 from collections.abc import Sequence
 
-import torch
+from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .fusion_layers import build_fusion_layer
+from .fusion_layers import ASPPFusion, build_fusion_layer
+from .levelwise_fusion import fused_at_own_size, stacked
 
 
 @MODELS.register_module()
@@ -47,11 +47,15 @@ class DAFormerHead(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Returns logits [B, num_classes, h, w] at the resolution of the finest level."""
         levels = self._transform_inputs(inputs)
-        embedded = [layer(level) for layer, level in zip(self.embed_layers, levels)]
-        size = embedded[0].shape[2:]
-        same_size = [embedded[0]]
-        same_size += [resize(level, size=size, mode='bilinear', align_corners=False) for level in embedded[1:]]
-        return self.cls_seg(self.fuse_layer(torch.cat(same_size, dim=1)))
+        return self.cls_seg(self._fused([layer(level) for layer, level in zip(self.embed_layers, levels)]))
+
+    def _fused(self, levels: Sequence[Tensor]) -> Tensor:
+        layer = self.fuse_layer
+        if isinstance(layer, ASPPFusion):
+            return layer(*levels)
+        if isinstance(layer, ConvModule) and layer.conv.kernel_size == (1, 1):
+            return fused_at_own_size(levels, layer, 'bilinear', self.align_corners)
+        return layer(stacked(levels))
 
     @staticmethod
     def attention_config(config: dict, width: int) -> dict:

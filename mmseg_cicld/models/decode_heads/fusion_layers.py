@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .depthwise_convolution import DilatedDepthwiseConv2d
+from .levelwise_fusion import fused_at_own_size, stacked
 from .winograd_convolution import WinogradConv2d
 
 
@@ -83,9 +84,12 @@ class ASPPFusion(nn.Module):
         self.bottleneck = ConvModule((len(dilations) + pool) * channels, channels, 3, padding=1,
                                      **dict(common, conv_cfg=dict(type=WinogradConv2d)))
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Maps [B, in_channels, H, W] to [B, channels, H, W]."""
-        branches = self.aspp_modules(x_BCHW)
+    def forward(self, *levels_BChw: Tensor) -> Tensor:
+        """Maps levels, finest first, of in_channels together, to [B, channels, H, W] of the size of the first."""
+        x_BCHW = stacked(levels_BChw)
+        branches = [fused_at_own_size(levels_BChw, module, 'bilinear', False)
+                    if isinstance(module, ConvModule) and module.conv.kernel_size == (1, 1) else module(x_BCHW)
+                    for module in self.aspp_modules]
         if self.image_pool is not None:
             branches = [resize(self.image_pool(x_BCHW), size=x_BCHW.shape[2:], mode='bilinear'), *branches]
         return self.bottleneck(torch.cat(branches, dim=1))

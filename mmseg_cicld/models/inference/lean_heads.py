@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..decode_heads.daformer_head import DAFormerHead
 from ..decode_heads.fusion_layers import ASPPFusion, SeparableConv
-from ..decode_heads.levelwise_segformer_head import fused_at_own_size
+from ..decode_heads.levelwise_fusion import fused_at_own_size, stacked
 from ..export_tracing import is_exported
 from .folded_norms import is_folded
 from .winograd import WinogradConvolution, fits
@@ -43,19 +43,19 @@ class LeanFusion(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Maps levels [B, C, h, w], finest first, to [B, channels, H, W]."""
         size = levels[0].shape[2:]
-        stacked = torch.cat([levels[0], *(resize(level, size=size, mode='bilinear') for level in levels[1:])], dim=1)
-        plain = is_exported() or stacked.is_cuda or stacked.requires_grad
+        x_BCHW = stacked(levels)
+        plain = is_exported() or x_BCHW.is_cuda or x_BCHW.requires_grad
         branches = []
         if self.image_pool is not None:
-            branches = [resize(self.image_pool(stacked), size=size, mode='bilinear')]
+            branches = [resize(self.image_pool(x_BCHW), size=size, mode='bilinear')]
         for module in self.aspp_modules:
             if isinstance(module, ConvModule) and module.conv.kernel_size == (1, 1) and is_folded(module):
                 branches.append(fused_at_own_size(levels, module, 'bilinear', False))
             elif isinstance(module, SeparableConv) and is_phased(module) and not plain:
-                branches.append(separable_by_phases(stacked, module))
+                branches.append(separable_by_phases(x_BCHW, module))
             else:
-                branches.append(module(stacked))
-        if self.winograd is None or plain or stacked.dtype != torch.float32:
+                branches.append(module(x_BCHW))
+        if self.winograd is None or plain or x_BCHW.dtype != torch.float32:
             return self.bottleneck(torch.cat(branches, dim=1))
         return self.bottleneck.activate(self.winograd(branches))
 

@@ -7,7 +7,9 @@ _base_ = ['./short.py']
 street, head = 'configs/street/cicld-', 'model.segmentor.decode_head'
 seeds = [0, 1, 2, 3, 4, 5, 6]
 reference = 'bypass'
+# What isolates A's denoiser from its degraded images, and what B hides from the denoiser that fills it.
 plain_objectives = [dict(type='SourceSupervision'), dict(type='ClassMixSelfTraining', threshold=0.968)]
+transformer = dict(type='MaskedRepresentationModeling', cell=8, width=128, heads=4)
 grouping = dict(_delete_=True, type='GN', num_groups=8)
 group_norm = {f'{head}.norm_cfg': grouping, 'model.segmentor.neck.norm_cfg': grouping}
 # Iterations of the network without a denoiser in the time of the slowest form.
@@ -26,6 +28,7 @@ rows = [
           ('A: shift as noise', 'restoration', {}),
           ("A's network, nothing degraded", 'restoration', {'model.objectives': plain_objectives}),
           ('B: masked latents', 'masked', {}),
+          ('bypass with MRM', 'bypass', {'model.objectives': [*plain_objectives, transformer]}),
           ('C: second task', 'reconstruction', {}))),
     *(dict(name=f'{name[0]}, dropped in tests', config=f'{street}{config}_street.py', evaluates=name,
            options={**adapt, f'{head}.inference.steps': 0})

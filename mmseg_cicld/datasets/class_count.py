@@ -28,10 +28,13 @@ def check_num_classes(cfg: Config) -> int:
         The number of classes; 0 where training has images alone.
 
     Raises:
-        ValueError: If a head or the evaluation data contradicts the classes of the training data, or a part of the
-            config the ``ignore_index`` of its data.
+        ValueError: If a head or the evaluation data contradicts the classes of the training data, a part of the config
+            the ``ignore_index`` of its data, or a dataset has no type.
     """
     loaders = [name for name in LOADERS if isinstance(cfg.get(name), dict)]
+    for name in loaders:
+        if 'type' not in cfg[name].get('dataset', {}):
+            raise ValueError(f"{name}.dataset has no type: give one, such as type='FolderDataset', or remove {name}")
     if loaders and cfg[loaders[0]]['dataset']['type'] == 'UnlabelledDataset':
         return 0
     if not loaders:

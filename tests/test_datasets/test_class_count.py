@@ -53,6 +53,12 @@ def test_config_without_data():
         check_num_classes(Config(dict(model=dict())))
 
 
+def test_a_dataset_without_a_type_is_named():
+    for loader in (dict(dataset=dict(pipeline=[])), dict(batch_size=1)):
+        with pytest.raises(ValueError, match="test_dataloader.dataset has no type: give one, such as type='FolderDataset'"):
+            check_num_classes(Config(dict(model=dict(), test_dataloader=loader)))
+
+
 def test_images_alone_need_no_classes():
     target = dict(type='FolderDataset', data_root='not there yet')
     cfg = Config(dict(model=dict(), train_dataloader=dict(dataset=dict(type='UnlabelledDataset', target=target))))

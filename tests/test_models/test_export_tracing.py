@@ -9,7 +9,7 @@ from tiny_latent_head import segmentor
 from torch import nn
 
 from mmseg_cicld.models.crop_box import average_windows, sliding_windows
-from mmseg_cicld.models.decode_heads.depthwise_convolution import DilatedDepthwiseConv2d
+from mmseg_cicld.models.decode_heads.dilated_depthwise_convolution import DilatedDepthwiseConv2d
 from mmseg_cicld.models.decode_heads.fusion_layers import build_fusion_layer
 
 EXPORTERS = pytest.mark.parametrize('dynamo', [False, True], ids=['tracing', 'dynamo'])

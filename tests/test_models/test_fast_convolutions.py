@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from mmseg_cicld.models.backbones import depthwise_convolution
 from mmseg_cicld.models.backbones.depthwise_convolution import DepthwiseConv2d
 from mmseg_cicld.models.decode_heads import winograd_convolution
-from mmseg_cicld.models.decode_heads.depthwise_convolution import DilatedDepthwiseConv2d
+from mmseg_cicld.models.decode_heads.dilated_depthwise_convolution import DilatedDepthwiseConv2d
 from mmseg_cicld.models.decode_heads.winograd_convolution import WinogradConv2d
 
 

@@ -26,7 +26,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 from mmseg_cicld.command_line import add_config_options, load_config, one_line_errors
 from mmseg_cicld.datasets import check_num_classes
 from mmseg_cicld.models.backbones.depthwise_convolution import DepthwiseConv2d
-from mmseg_cicld.models.decode_heads.depthwise_convolution import DilatedDepthwiseConv2d
+from mmseg_cicld.models.decode_heads.dilated_depthwise_convolution import DilatedDepthwiseConv2d
 from mmseg_cicld.models.decode_heads.winograd_convolution import WinogradConv2d
 from mmseg_cicld.models.diffusion.sampling import ReverseProcess
 from mmseg_cicld.models.tuning.low_rank import LowRank

@@ -63,14 +63,14 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_BChw: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        x_BCHW, weight = ctx.saved_tensors
+        x_BCHW, weight = (saved.float() for saved in ctx.saved_tensors)
+        dtypes = [saved.dtype for saved in ctx.saved_tensors]
         grad_BChw, grad_x, grad_weight = grad_BChw.float(), None, None
         if ctx.needs_input_grad[0]:
-            grad_x, _ = _gradients(grad_BChw, x_BCHW.float(), weight.float(), ctx.stride, ctx.padding, (True, False))
+            grad_x = _gradients(grad_BChw, x_BCHW, weight, ctx.stride, ctx.padding, (True, False))[0].to(dtypes[0])
         if ctx.needs_input_grad[1]:
-            grad_weight = _weight_gradient(grad_BChw, x_BCHW.float(), weight.float(), ctx.stride, ctx.padding)
-        return (None if grad_x is None else grad_x.to(x_BCHW.dtype),
-                None if grad_weight is None else grad_weight.to(weight.dtype), None, None)
+            grad_weight = _weight_gradient(grad_BChw, x_BCHW, weight, ctx.stride, ctx.padding).to(dtypes[1])
+        return grad_x, grad_weight, None, None
 
 
 def _weight_gradient(grad_BChw: Tensor, x_BCHW: Tensor, weight: Tensor, stride: tuple[int, int],
@@ -81,7 +81,7 @@ def _weight_gradient(grad_BChw: Tensor, x_BCHW: Tensor, weight: Tensor, stride: 
     layout = torch.channels_last if x_BCHW.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     padded_BCHW = F.pad(x_BCHW, (across, across, down, down))
     rows, columns = ((size - 1) * step + FAST for size, step in zip(grad_BChw.shape[2:], stride))
-    total, part = torch.zeros_like(weight), weight[:, :, :FAST, :FAST].contiguous()
+    total, part = torch.zeros_like(weight), weight[..., :FAST, :FAST].contiguous()
     for top in range(0, side - 1, FAST - 1):  # neighbours share a row or column, which both give alike
         for left in range(0, side - 1, FAST - 1):
             seen_BCHW = padded_BCHW[:, :, top:top + rows, left:left + columns].contiguous(memory_format=layout)

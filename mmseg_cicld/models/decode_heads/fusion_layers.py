@@ -11,7 +11,7 @@ from mmseg.models.utils import SelfAttentionBlock, resize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .depthwise_convolution import DilatedDepthwiseConv2d
+from .dilated_depthwise_convolution import DilatedDepthwiseConv2d
 from .levelwise_fusion import fused_at_own_size, stacked
 from .winograd_convolution import WinogradConv2d
 

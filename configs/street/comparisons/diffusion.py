@@ -40,5 +40,5 @@ rows = [
     dict(name=grouped, config=f'{street}bypass_street.py', options={**fast, **_base_.source_only, **group_norm}),
     *(dict(name=f'{name}, group norm', config=f'{street}{config}_street.py', begin_with=grouped,
            options={**adapt, **group_norm})
-      for name, config in (('bypass', 'bypass'), ('A', 'restoration'), ('B', 'masked'))),
+      for name, config in (('bypass', 'bypass'), ('A', 'restoration'), ('B', 'masked'), ('C', 'reconstruction'))),
 ]

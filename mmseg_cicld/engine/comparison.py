@@ -134,6 +134,7 @@ def training_config(row: Row, seed: int, folder: Path, before: Path | None) -> C
 
     Raises:
         CheckpointError: If there is no checkpoint, or none of its weights is handed over.
+        ComparisonError: If an evaluation has no validation data.
     """
     config, hand_over = _config_and_hand_over(row)
     config.merge_from_dict({'randomness.seed': seed})
@@ -143,6 +144,8 @@ def training_config(row: Row, seed: int, folder: Path, before: Path | None) -> C
         if checkpoint is None:
             raise CheckpointError(before, f'has no checkpoint for the row {row.name!r}')
         if row.evaluates is not None:
+            if config.get('val_dataloader') is None:
+                raise ComparisonError(f'the row {row.name!r} with {row.config} has no val_dataloader to be evaluated by')
             config.load_from = str(checkpoint)
             # The other rows have been validated by these.
             config.test_dataloader, config.test_evaluator = config.val_dataloader, config.val_evaluator

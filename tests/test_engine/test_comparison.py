@@ -71,6 +71,19 @@ def test_a_row_begins_with_the_weights_of_another(tmp_path):
     assert torch.load(made.load_from, weights_only=True)['state_dict'] == {'student.w': torch.ones(1)}
 
 
+def test_an_evaluation_takes_the_checkpoint_and_the_validation_data(tmp_path):
+    (tmp_path / 'config.py').write_text('randomness = dict(seed=0)\nval_dataloader = dict(b=7)\n'
+                                        'val_evaluator = dict(a=1)')
+    write_checkpoint(dict(state_dict={'student.w': torch.zeros(1)}), tmp_path / 'before/iter_1.pth')
+    row = Row('second', str(tmp_path / 'config.py'), evaluates='first')
+    made = training_config(row, 3, tmp_path / 'after', tmp_path / 'before')
+    assert made.load_from == str(tmp_path / 'before/iter_1.pth') and not (tmp_path / 'after').exists()
+    assert (made.test_dataloader, made.test_evaluator) == (made.val_dataloader, made.val_evaluator)
+    (tmp_path / 'config.py').write_text('randomness = dict(seed=0)')
+    with pytest.raises(ComparisonError, match="'second'.*no val_dataloader"):
+        training_config(row, 3, tmp_path / 'after', tmp_path / 'before')
+
+
 def test_a_row_that_would_begin_with_nothing_is_named(tmp_path):
     config = tmp_path / 'config.py'
     config.write_text('randomness = dict(seed=0)')

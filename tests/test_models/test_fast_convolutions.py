@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from mmseg_cicld.models.backbones import depthwise_convolution
-from mmseg_cicld.models.backbones.depthwise_convolution import DepthwiseConv2d
+from mmseg_cicld.models.backbones.depthwise_convolution import DepthwiseConv2d, has_own_gradients
 from mmseg_cicld.models.decode_heads import winograd_convolution
 from mmseg_cicld.models.decode_heads.dilated_depthwise_convolution import DilatedDepthwiseConv2d
 from mmseg_cicld.models.decode_heads.winograd_convolution import WinogradConv2d
@@ -78,7 +78,7 @@ def test_depthwise_convolution_is_the_direct_one(height, width, kernel, stride, 
     options = dict(stride=stride, padding=padding, groups=9)
     conv = DepthwiseConv2d(9, 9, kernel, **options)
     x = torch.randn(2, 9, height, width).contiguous(memory_format=memory_format)
-    assert conv._has_own_gradients(x) is (kernel > 3)
+    assert has_own_gradients(conv, x) is (kernel > 3)
     assert deviation(conv, x, **options) <= 2e-5
     assert conv(x).is_contiguous(memory_format=memory_format)
 
@@ -106,7 +106,7 @@ def test_convolutions_that_are_not_depthwise_or_square_are_left_alone(options):
     options = dict(kernel_size=5, padding=2, groups=4) | options
     conv, x = DepthwiseConv2d(4, 4, **options), torch.randn(1, 4, 12, 13)
     options.pop('kernel_size')
-    assert not conv._has_own_gradients(x)
+    assert not has_own_gradients(conv, x)
     assert torch.equal(conv(x), F.conv2d(x, conv.weight, conv.bias, **options))
 
 

@@ -20,36 +20,40 @@ FAST = 3
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A ``Conv2d`` with a square kernel and zeros around the map, whose gradients are fast on a CPU where it is depthwise.
+    """A ``Conv2d`` with zeros around the map whose gradients are fast on a CPU where it is depthwise with a square kernel.
 
-    Arguments, tensor names and results are those of ``torch.nn.Conv2d``.
+    Arguments, tensor names and results are those of ``torch.nn.Conv2d``; ``padding`` in numbers, ``padding_mode`` as it is.
     """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Returns the convolved map."""
-        return self.convolved(x_BCHW, self.padding)
+        return convolved(self, x_BCHW, self.padding)
 
-    def convolved(self, x_BCHW: Tensor, padding: tuple[int, int]) -> Tensor:
-        """Returns the convolved map.
 
-        Args:
-            x_BCHW: Input [B, in_channels, H, W].
-            padding: Rows and columns of zeros on each side.
-        """
-        if not self._has_own_gradients(x_BCHW):
-            return F.conv2d(x_BCHW, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-        out_BChw = _Depthwise.apply(x_BCHW.to(convolved_dtype(x_BCHW)), self.weight, self.stride, padding)
-        return out_BChw if self.bias is None else out_BChw + self.bias[:, None, None].to(out_BChw.dtype)
+def convolved(conv: nn.Conv2d, x_BCHW: Tensor, padding: tuple[int, int]) -> Tensor:
+    """Returns what a convolution makes of a map, with gradients that are fast on a CPU where it is depthwise.
 
-    def _has_own_gradients(self, x_BCHW: Tensor) -> bool:
-        if x_BCHW.device.type != 'cpu' or not torch.is_grad_enabled() or is_exported():
-            return False
-        side, other = self.kernel_size
-        depthwise = self.groups == self.in_channels == self.out_channels
-        dtype = convolved_dtype(x_BCHW)
-        slow = side > FAST or (max(self.stride) > 1 and dtype == torch.bfloat16)
-        return depthwise and slow and side == other and side % 2 == 1 and self.dilation == (1, 1) and dtype in (
-            torch.float32, torch.bfloat16)
+    Args:
+        conv: Its weights, stride, dilation and groups are used.
+        x_BCHW: Input [B, in_channels, H, W].
+        padding: Rows and columns of zeros on each side.
+    """
+    if not has_own_gradients(conv, x_BCHW):
+        return F.conv2d(x_BCHW, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups)
+    out_BChw = _Depthwise.apply(x_BCHW.to(convolved_dtype(x_BCHW)), conv.weight, conv.stride, padding)
+    return out_BChw if conv.bias is None else out_BChw + conv.bias[:, None, None].to(out_BChw.dtype)
+
+
+def has_own_gradients(conv: nn.Conv2d, x_BCHW: Tensor) -> bool:
+    """Tells whether the gradients of a convolution of this map are computed here and not by the library."""
+    if x_BCHW.device.type != 'cpu' or not torch.is_grad_enabled() or is_exported():
+        return False
+    side, other = conv.kernel_size
+    depthwise = conv.groups == conv.in_channels == conv.out_channels
+    dtype = convolved_dtype(x_BCHW)
+    slow = side > FAST or (max(conv.stride) > 1 and dtype == torch.bfloat16)
+    return depthwise and slow and side == other and side % 2 == 1 and conv.dilation == (1, 1) and dtype in (
+        torch.float32, torch.bfloat16)
 
 
 class _Depthwise(torch.autograd.Function):
@@ -63,8 +67,8 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_BChw: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        x_BCHW, weight = (saved.float() for saved in ctx.saved_tensors)
-        dtypes = [saved.dtype for saved in ctx.saved_tensors]
+        saved = ctx.saved_tensors  # once: recomputed activations are given out no second time
+        dtypes, (x_BCHW, weight) = [part.dtype for part in saved], (part.float() for part in saved)
         grad_BChw, grad_x, grad_weight = grad_BChw.float(), None, None
         if ctx.needs_input_grad[0]:
             grad_x = _gradients(grad_BChw, x_BCHW, weight, ctx.stride, ctx.padding, (True, False))[0].to(dtypes[0])

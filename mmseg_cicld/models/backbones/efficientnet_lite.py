@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from ..verified_pretrained import PretrainedWeightsError
-from .depthwise_convolution import DepthwiseConv2d
+from .depthwise_convolution import DepthwiseConv2d, convolved
 
 # Kernel, stride, expansion, output channels and blocks of each stage of EfficientNet-B0 (the paper's table 1).
 STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
@@ -225,7 +225,7 @@ def _check(arch: str, out_indices: Sequence[int], frozen_stages: int, init_cfg: 
                          "dict(type='VerifiedPretrained', checkpoint=PATH_OR_ADDRESS)")
 
 
-class SamePaddingConv2d(DepthwiseConv2d):
+class SamePaddingConv2d(nn.Conv2d):
     """A ``Conv2d`` with TensorFlow's padding: ceil(size / stride) outputs, the larger part of the padding at the end.
 
     For kernels that are not smaller than the stride. mmcv's ``Conv2dAdaptivePadding`` rounds in Python, so that an
@@ -237,4 +237,4 @@ class SamePaddingConv2d(DepthwiseConv2d):
         down, across = (kernel - stride + (stride - size % stride) % stride for kernel, stride, size
                         in zip(self.kernel_size, self.stride, x_BCHW.shape[2:]))
         padded = F.pad(x_BCHW, (across // 2, across - across // 2, down // 2, down - down // 2))
-        return self.convolved(padded, padding=(0, 0))
+        return convolved(self, padded, padding=(0, 0))

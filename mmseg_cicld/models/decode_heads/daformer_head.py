@@ -1,13 +1,12 @@
 """Context-aware multi-level feature fusion of DAFormer (Hoyer et al., CVPR 2022, section 3.2)."""
 from collections.abc import Sequence
 
-from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from .fusion_layers import ASPPFusion, build_fusion_layer
-from .levelwise_fusion import fused_at_own_size, stacked
+from .levelwise_fusion import fused_at_own_size, is_pointwise, stacked
 
 
 @MODELS.register_module()
@@ -53,7 +52,7 @@ class DAFormerHead(BaseDecodeHead):
         layer = self.fuse_layer
         if isinstance(layer, ASPPFusion):
             return layer(*levels)
-        if isinstance(layer, ConvModule) and layer.conv.kernel_size == (1, 1):
+        if is_pointwise(layer):
             return fused_at_own_size(levels, layer, 'bilinear', self.align_corners)
         return layer(stacked(levels))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .dilated_depthwise_convolution import DilatedDepthwiseConv2d
-from .levelwise_fusion import fused_at_own_size, stacked
+from .levelwise_fusion import fused_at_own_size, is_pointwise, stacked
 from .winograd_convolution import WinogradConv2d
 
 
@@ -87,8 +87,7 @@ class ASPPFusion(nn.Module):
     def forward(self, *levels_BChw: Tensor) -> Tensor:
         """Maps levels, finest first, of in_channels together, to [B, channels, H, W] of the size of the first."""
         x_BCHW = stacked(levels_BChw)
-        branches = [fused_at_own_size(levels_BChw, module, 'bilinear', False)
-                    if isinstance(module, ConvModule) and module.conv.kernel_size == (1, 1) else module(x_BCHW)
+        branches = [fused_at_own_size(levels_BChw, module, 'bilinear', False) if is_pointwise(module) else module(x_BCHW)
                     for module in self.aspp_modules]
         if self.image_pool is not None:
             branches = [resize(self.image_pool(x_BCHW), size=x_BCHW.shape[2:], mode='bilinear'), *branches]

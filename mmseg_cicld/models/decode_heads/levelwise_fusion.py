@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from mmcv.cnn import ConvModule
 from mmseg.models.utils import resize
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -20,6 +20,11 @@ def stacked(levels: Sequence[Tensor]) -> Tensor:
     size = levels[0].shape[2:]
     upsampled = [resize(level, size=size, mode='bilinear', align_corners=False) for level in levels[1:]]
     return torch.cat([levels[0], *upsampled], dim=1)
+
+
+def is_pointwise(layer: nn.Module) -> bool:
+    """Tells whether :func:`fused_at_own_size` computes a layer: a 1x1 convolution, then its norm and activation."""
+    return isinstance(layer, ConvModule) and layer.conv.kernel_size == (1, 1) and layer.order == ('conv', 'norm', 'act')
 
 
 def fused_at_own_size(levels: Sequence[Tensor], fusion: ConvModule, mode: str, align_corners: bool) -> Tensor:
@@ -40,4 +45,5 @@ def fused_at_own_size(levels: Sequence[Tensor], fusion: ConvModule, mode: str, a
             total = part
         else:
             total.add_(resize(part, size=size, mode=mode, align_corners=align_corners))
-    return fusion.activate(fusion.norm(total) if fusion.with_norm else total)
+    total = fusion.norm(total) if fusion.with_norm else total
+    return fusion.activate(total) if fusion.with_activation else total

@@ -5,14 +5,13 @@ Shape suffixes: B images, C channels, H and W height and width of the finest lev
 from collections.abc import Sequence
 
 import torch
-from mmcv.cnn import ConvModule
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..decode_heads.daformer_head import DAFormerHead
 from ..decode_heads.fusion_layers import ASPPFusion, SeparableConv
-from ..decode_heads.levelwise_fusion import fused_at_own_size, stacked
+from ..decode_heads.levelwise_fusion import fused_at_own_size, is_pointwise, stacked
 from ..export_tracing import is_exported
 from .folded_norms import is_folded
 from .winograd import WinogradConvolution, fits
@@ -49,7 +48,7 @@ class LeanFusion(nn.Module):
         if self.image_pool is not None:
             branches = [resize(self.image_pool(x_BCHW), size=size, mode='bilinear')]
         for module in self.aspp_modules:
-            if isinstance(module, ConvModule) and module.conv.kernel_size == (1, 1) and is_folded(module):
+            if is_pointwise(module):
                 branches.append(fused_at_own_size(levels, module, 'bilinear', False))
             elif isinstance(module, SeparableConv) and is_phased(module) and not plain:
                 branches.append(separable_by_phases(x_BCHW, module))

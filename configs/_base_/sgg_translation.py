@@ -5,5 +5,5 @@ translation = dict(level=0.5, steps=50)
 guidance = dict(local_scale=0.03, global_scale=0.03, order='alternate')
 batch_size = 4
 tile = dict(size=(512, 1024), overlap=128)
-dtype = 'bfloat16'
+dtype = 'auto'  # bfloat16 on a device with units for it
 report = dict(rows=8)

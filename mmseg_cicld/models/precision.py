@@ -27,6 +27,30 @@ def multiplies_bfloat16_matrices() -> bool:
     return bool(_capabilities().get('amx_bf16'))
 
 
+def autocast_dtype(name: str, device: torch.device | str) -> torch.dtype | None:
+    """Returns the number format of autocast that a config names.
+
+    Args:
+        name: ``'bfloat16'``, or ``'auto'``: bfloat16 on a device that multiplies numbers of it itself.
+        device: Device that computes.
+
+    Returns:
+        The format; None where ``'auto'`` leaves everything in float32.
+
+    Raises:
+        ValueError: For another name, which would need loss scaling or save nothing.
+    """
+    if name not in ('bfloat16', 'auto'):
+        raise ValueError(f"dtype is {name!r}, allowed are 'bfloat16' and 'auto' (that where the device has units for it)")
+    return torch.bfloat16 if name == 'bfloat16' or _has_units(torch.device(device)) else None
+
+
+def _has_units(device: torch.device) -> bool:
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type != 'cpu' or multiplies_bfloat16()
+
+
 def _capabilities() -> Mapping[str, Any]:
     # Older torch does not tell.
     return torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {'bf16': True}

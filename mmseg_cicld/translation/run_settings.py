@@ -36,7 +36,8 @@ class RunSettings:
         tile: ``dict(size=(HEIGHT, WIDTH), overlap=PIXELS)``; None takes images whole.
         working_size: Height and width at which images are translated; they are written in their own size. None: as
             they are stored.
-        dtype: Number format of the networks, such as ``'bfloat16'``; None for float32.
+        dtype: Number format of the networks: ``'bfloat16'``, ``'auto'`` (that on a device with units for it), None for
+            float32.
         seed: Seed of all noise.
         labels: How labels get into the output: ``'symlink'``, ``'hardlink'`` or ``'copy'``.
         quality_filter: ``dict(segmentor=dict(config, checkpoint), pixel_confidence=..., region_agreement=...,

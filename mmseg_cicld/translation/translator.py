@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..models.precision import autocast_dtype
 from ..random_streams import KeyedStreams
 from ..settings import build_settings
 from .guidance import SemanticGuidance
 from .image_diffusion import ImageDiffusion
 from .reverse_steps import ReverseSteps, TranslationSettings
 from .segmentation_guide import SegmentationGuide
-
-DTYPES = {None: None, 'bfloat16': torch.bfloat16}
 
 
 class Translator(nn.Module):
@@ -28,24 +27,25 @@ class Translator(nn.Module):
         guide: Segmentor that reads the labels; None without guidance.
         settings: How far to noise, and how to come back.
         guidance: Arguments of :class:`SemanticGuidance`; None translates without guidance.
-        dtype: ``'bfloat16'`` runs the networks in it (autocast), while samples keep the dtype of the images.
+        dtype: ``'bfloat16'`` runs the networks in it (autocast), while samples keep the dtype of the images; ``'auto'``
+            does so on a device with units for it.
 
     Raises:
         ValueError: If settings are unknown or contradict each other.
     """
 
     def __init__(self, diffusion: ImageDiffusion, guide: SegmentationGuide | None, settings: TranslationSettings,
-                 guidance: dict | None, dtype: str | torch.dtype | None = None) -> None:
+                 guidance: dict | None, dtype: str | None = None) -> None:
         super().__init__()
         if guidance is not None and guide is None:
             raise ValueError('guidance needs a segmentor: set segmentor=dict(config=..., checkpoint=...), or '
                              'guidance=None')
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype!r}, allowed are None and 'bfloat16'")
+        if dtype is not None:
+            autocast_dtype(dtype, 'cpu')  # a wrong one is refused before networks are moved to a device
         self.guidance = None if guidance is None else build_settings(SemanticGuidance, guidance, 'guidance')
         self.diffusion = diffusion.requires_grad_(False)
         self.guide = guide
-        self.dtype = DTYPES[dtype]
+        self.dtype = dtype
         reverse = ReverseSteps(diffusion.scheduler(), settings)
         self._process, self.noising = reverse.process, reverse.noising
         self.register_buffer('strength_N', reverse.strength_N, persistent=False)
@@ -121,7 +121,8 @@ class Translator(nn.Module):
         return self.noising.target(shift_BChw, -ratio_B[:, None, None, None].to(shift_BChw.dtype) * shift_BChw, steps_B)
 
     def _autocast(self, like: Tensor) -> torch.autocast:
-        return torch.autocast(like.device.type, dtype=self.dtype, enabled=self.dtype is not None)
+        dtype = None if self.dtype is None else autocast_dtype(self.dtype, like.device)
+        return torch.autocast(like.device.type, dtype=dtype, enabled=dtype is not None)
 
     def _check(self, images_B3HW: Tensor, labels_BHW: Tensor | None, seeds: Sequence[int]) -> None:
         if images_B3HW.ndim != 4 or images_B3HW.shape[1] != 3:

@@ -65,12 +65,24 @@ def test_bfloat16_on_a_processor_without_it_is_said_to_be_slow(multiplies):
             patch('mmseg_cicld.engine.optim.MMLogger.get_current_instance', lambda: logger):
         AutocastOptimWrapper(torch.optim.SGD(layer.parameters(), lr=1.))
     assert [call.args[0].split(':')[1] for call in logger.warning.call_args_list] == [
-        " train without --amp (optim_wrapper.type='OptimWrapper')"][:not multiplies]
+        " train without --amp (optim_wrapper.type='OptimWrapper', or dtype='auto')"][:not multiplies]
+
+
+@pytest.mark.parametrize(('multiplies', 'dtype'), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_is_bfloat16_where_the_processor_has_units_for_it_and_says_which(multiplies, dtype):
+    layer = torch.nn.Linear(2, 2)
+    logger = MagicMock()
+    with patch('mmseg_cicld.models.precision.multiplies_bfloat16', lambda: multiplies), \
+            patch('mmseg_cicld.engine.optim.MMLogger.get_current_instance', lambda: logger):
+        wrapper = AutocastOptimWrapper(torch.optim.SGD(layer.parameters(), lr=1.), dtype='auto')
+    with wrapper.optim_context(layer):
+        assert layer(torch.ones(1, 2)).dtype == dtype
+    assert not logger.warning.called and str(dtype) in logger.info.call_args.args[0]
 
 
 @pytest.mark.parametrize('dtype', ['float16', 'float32'])
 def test_other_precisions_are_refused(tmp_path, dtype):
-    with pytest.raises(ValueError, match=f"'{dtype}', allowed is 'bfloat16'.*AmpOptimWrapper"):
+    with pytest.raises(ValueError, match=f"'{dtype}', allowed are 'bfloat16' and 'auto'.*AmpOptimWrapper"):
         train(tmp_path, options={'optim_wrapper.type': 'AutocastOptimWrapper', 'optim_wrapper.dtype': dtype})
 
 

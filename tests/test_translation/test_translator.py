@@ -1,4 +1,6 @@
 """Whole translations with tiny real networks: what changes a result, what must not, and what is refused."""
+from unittest.mock import patch
+
 import pytest
 import torch
 from closed_form import covariance, gaussian_diffusion, linear_guide
@@ -102,6 +104,14 @@ def test_bfloat16_networks_keep_the_sample_in_float32(latent):
     assert 0 < (full - half).abs().mean() < 0.03
 
 
+@pytest.mark.parametrize('multiplies', [True, False])
+def test_automatic_format_follows_the_processor(multiplies):
+    with patch('mmseg_cicld.models.precision.multiplies_bfloat16', lambda: multiplies):
+        auto, named = (tiny_translator(dtype=dtype)(images(), None, SEEDS)
+                       for dtype in ('auto', 'bfloat16' if multiplies else None))
+    assert torch.equal(auto, named)
+
+
 def test_networks_are_frozen_and_in_evaluation_mode():
     diffusion, segmentor = tiny_diffusion().train(), tiny_segmentor().train()
     translator = Translator(diffusion, SegmentationGuide(segmentor), TranslationSettings(0.3, 2), {})
@@ -134,7 +144,7 @@ SCHEDULER = 'translation.scheduler'
     (dict(scheduler=dict(type='DDPMScheduler', variance_type='learned')), "variance_type is 'learned', allowed"),
     (dict(scheduler=dict(type='DDPMScheduler', variance_type='fixed_large')), 'leaves noise in the image'),
     (dict(rescale_betas_zero_snr=True), 'the last timestep of scheduler of the diffusion model holds no signal'),
-    (dict(dtype='float16'), "dtype is 'float16', allowed are None and 'bfloat16'"),
+    (dict(dtype='float16'), "dtype is 'float16', allowed are 'bfloat16' and 'auto'"),
     (dict(guidance=dict(strength=1)), 'guidance has no strength')])
 def test_settings_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -2,7 +2,7 @@
 # Each network learns from source images before it adapts.
 _base_ = ['./short.py']
 
-options = _base_.bfloat16
+options = _base_.fast
 head = 'model.segmentor.decode_head'
 stage1 = 'configs/street/cicld-stage1_street.py'
 apart = {'model.segmentor.neck.connect': False, f'{head}.in_channels': [64]}

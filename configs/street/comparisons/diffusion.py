@@ -15,7 +15,7 @@ group_norm = {f'{head}.norm_cfg': grouping, 'model.segmentor.neck.norm_cfg': gro
 # Iterations of the network without a denoiser in the time of the slowest form.
 as_long = dict.fromkeys(('param_scheduler.1.end', 'train_cfg.max_iters', 'train_cfg.val_interval'), 470)
 start, spread, grouped = 'source only', 'source only, label map is diffused', 'source only, group norm'
-fast = _base_.bfloat16
+fast = _base_.fast
 adapt = {**fast, **_base_.rare_classes}
 daformer, plain = 'configs/street/daformer-head_street.py', "source only, DAFormer's head"
 wide = {f'{head}.channels': 64, f'{head}.decoder_params.embed_dims': 64}  # 3.2 million parameters, as A has

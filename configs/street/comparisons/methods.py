@@ -12,7 +12,7 @@ rows = [
     dict(name=two_scales, config=f'{street}hrda_street.py', options=_base_.source_only),
     *(dict(name=name, config=f'{street}{config}_street.py', begin_with=two_scales) for name, config in (
         ('HRDA', 'hrda'), ('MIC on HRDA', 'mic'))),
-    dict(name=connected, config=cicld, options={**_base_.source_only, **_base_.bfloat16}),
-    dict(name='CICLD', config=cicld, begin_with=connected, options=_base_.bfloat16),
+    dict(name=connected, config=cicld, options={**_base_.source_only, **_base_.fast}),
+    dict(name='CICLD', config=cicld, begin_with=connected, options=_base_.fast),
     dict(name='labelled target images', config=f'{street}oracle_street.py', options=both_stages),
 ]

@@ -64,7 +64,7 @@ fingerprint() { # All that an installation depends on: a changed file or a moved
     {
         (cd -P mmseg_cicld && pwd)
         "$python" --version
-        cat setup.py pyproject.toml requirements/{runtime,"$stack",tested}.txt "$@"
+        cat setup.py pyproject.toml requirements/{runtime,fast,"$stack",tested}.txt "$@"
     } | sha256sum | cut -d ' ' -f 1
 }
 
@@ -100,7 +100,8 @@ set_up() {
     base=$(fingerprint)
     if ! done_already base "$base"; then
         install "PyTorch" "$(grep '^torch==' requirements/tested.txt)"
-        install "the tested packages ($stack stack)" -r requirements/runtime.txt -r "requirements/$stack.txt"
+        install "the tested packages ($stack stack)" -r requirements/runtime.txt \
+            -r requirements/fast.txt -r "requirements/$stack.txt"
         install "mmseg_cicld from $PWD" --no-deps --no-build-isolation --editable .
         check
         echo "$base" >"$venv/mmseg_cicld.base"

@@ -1,4 +1,7 @@
 """A crop that is drawn first gives the samples of the pipeline step by step, bit for bit."""
+import contextlib
+from unittest.mock import patch
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from test_uda_dataset import RARE, same
 from tiny_datasets import SOURCE_STEPS, folder_config, random_image, random_label, write_folder, write_image
 
 from mmseg_cicld.datasets.class_statistics import count_files, write_statistics
+from mmseg_cicld.datasets.file_reading import DataFileError, read_image, read_label
+from mmseg_cicld.datasets.png_decoding import png_decoder
 from mmseg_cicld.datasets.sample_reading import CropPlan, draw_box
 from mmseg_cicld.datasets.uda_dataset import DrawKey, UDADataset
 
@@ -176,15 +181,20 @@ def test_retries_leave_the_sample_alone(roots):
     assert sorted(results) == before[2]
 
 
-def test_imagecodecs_decodes_as_opencv(tmp_path):
-    pytest.importorskip('imagecodecs')
-    from mmseg_cicld.datasets.file_reading import DataFileError, read_image
-    image = random_image(4)
-    path = write_image(tmp_path / 'a.png', image)
-    np.testing.assert_array_equal(read_image(str(path)), image)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 4
-    path.write_bytes(data)
-    assert cv2.imdecode(np.frombuffer(bytes(data), np.uint8), cv2.IMREAD_COLOR) is None
-    with pytest.raises(DataFileError, match='damaged'):
-        read_image(str(path))
+@pytest.mark.parametrize('installed', [True, False], ids=['imagecodecs', 'OpenCV'])
+def test_both_decoders_read_the_same_and_refuse_what_is_damaged(tmp_path, installed):
+    png_decoder.cache_clear()
+    image, label = random_image(4), random_image(5)[..., 0].copy()
+    colour, grey = write_image(tmp_path / 'a.png', image), tmp_path / 'label.png'
+    cv2.imwrite(str(grey), label)
+    available = contextlib.nullcontext() if installed else patch('importlib.util.find_spec', lambda name: None)
+    with available:
+        assert (png_decoder() is not None) == installed
+        np.testing.assert_array_equal(read_image(str(colour)), image)
+        np.testing.assert_array_equal(read_label(str(grey)), label)
+        data = bytearray(colour.read_bytes())
+        data[len(data) // 2] ^= 4
+        colour.write_bytes(data)
+        with pytest.raises(DataFileError, match='damaged'):
+            read_image(str(colour))
+    png_decoder.cache_clear()

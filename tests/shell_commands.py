@@ -1,4 +1,5 @@
 """Runs programs as a user does: as processes, with this package importable, away from the source tree."""
+import functools
 import os
 import signal
 import subprocess
@@ -53,6 +54,13 @@ def run(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str] | None 
             raise
     assert process.returncode == code, f'{command} ended with {process.returncode}:\n{stdout[-4000:]}\n{stderr[-4000:]}'
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@functools.cache
+def onedl_environment() -> Path:
+    """Makes the environment of the fork in the source tree, or finds it made, and returns its folder."""
+    run(['bash', ROOT / 'tools' / 'setup_env.sh', '--stack', 'onedl'], cwd=ROOT, env=environment(VENV=''))
+    return ROOT / '.venv-onedl'
 
 
 def python(*arguments: str | Path, cwd: Path, **kwargs) -> subprocess.CompletedProcess[str]:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from readme_commands import Block, read_blocks
-from shell_commands import ROOT, environment, preloaded_environment, run
+from shell_commands import ROOT, environment, onedl_environment, preloaded_environment, run
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 BLOCKS = [(page, block) for page in PAGES for block in read_blocks(page)]
 pytestmark = pytest.mark.timeout(600)
-OWN = ('.git', 'data', 'work_dirs', 'build', 'dist')  # what commands write is written to the folder of the test
+# What commands write is written to the folder of the test.
+OWN = ('.git', 'data', 'work_dirs', 'build', 'dist', '.venv-onedl')
 
 
 @pytest.fixture(scope='module')
@@ -27,11 +28,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize('page, block', [pytest.param(page, block, id=f'{page.name}-line-{block.line}')
                                    for page, block in BLOCKS if not block.skip])
 def test_commands_run(page: Path, block: Block, clone: Path):
-    """Those of the README in interpreters of their own, those of the pages in processes that imported before."""
+    """The README's scripts start interpreters of their own; all other commands are processes that imported before."""
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
         port = str(probe.getsockname()[1])
-    env = environment if page.name == 'README.md' else preloaded_environment
+    env = environment if page.name == 'README.md' and block.script.startswith('bash ') else preloaded_environment
+    if '--stack onedl' in block.script:  # tests/test_packaging/test_onedl_stack.py needs the same environment
+        (clone / onedl_environment().name).symlink_to(onedl_environment())
     # `run` compares the exit code, and shows the output if it is another.
     done = run(['bash', '-euo', 'pipefail', '-c', block.shrunk()], cwd=clone, env=env(PORT=port, **block.env))
     assert done.returncode == 0

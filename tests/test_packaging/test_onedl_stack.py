@@ -3,16 +3,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from shell_commands import ROOT, SHRUNK, environment, render_tiny_street, run
+from shell_commands import ROOT, SHRUNK, onedl_environment, render_tiny_street, run
 
 PYTHON = ROOT / '.venv-onedl' / 'bin' / 'python'
 pytestmark = pytest.mark.timeout(600)  # the first run makes an environment
 
 
 @pytest.fixture(scope='module', autouse=True)
-def onedl_environment() -> None:
+def made() -> None:
     """The environment of the fork, which is made at the first run and kept."""
-    run(['bash', ROOT / 'tools' / 'setup_env.sh', '--stack', 'onedl'], cwd=ROOT, env=environment(VENV=''))
+    onedl_environment()
 
 
 def test_environment_holds_the_fork_alone():

@@ -60,6 +60,7 @@ def test_rows_train_and_are_not_trained_again(folder):
     printed = run_tool(folder, code=1)
     assert 'second/seed_4 was trained with other settings (config.optim_wrapper.optimizer.lr)' in printed
     assert '| second | - | - | - |' in (folder / 'trainings/table.md').read_text()
+    run_tool(folder, '--rows', 'first')  # which nothing keeps from being trained or shown
     (folder / 'rows.py').write_text(ROWS + "options = {'custom_hooks': []}\n")
     printed = run_tool(folder, '--table', code=1)
     assert printed.count('error: ') == 1 and 'first/seed_4 was' in printed and '; 1 more of trainings likewise' in printed

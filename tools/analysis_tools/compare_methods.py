@@ -109,13 +109,13 @@ def run(comparison: Comparison, work_dir: Path, workers: int, wanted: set[str]) 
     return list(dict.fromkeys(map(str, errors)))
 
 
-def of_other_settings(comparison: Comparison, work_dir: Path) -> list[str]:
+def of_other_settings(comparison: Comparison, work_dir: Path, wanted: set[str]) -> list[str]:
     """Returns the first folder that was trained with other settings, with what is wrong, and how many more there are."""
     found = []
-    for row in comparison.rows:
+    for name in (row.name for row in comparison.rows if row.name in wanted):
         for seed in comparison.seeds:
             try:
-                check_settings(folder_of(work_dir, row.name, seed), comparison.settings[row.name])
+                check_settings(folder_of(work_dir, name, seed), comparison.settings[name])
             except ComparisonError as error:
                 found.append(str(error))
     return found[:1] if len(found) < 2 else [f'{found[0]}; {len(found) - 1} more of {work_dir} likewise']
@@ -142,7 +142,7 @@ def main() -> None:
         try:
             comparison = Comparison.from_file(args.comparison, args.seeds)
             wanted = with_those_before(comparison, args.rows)
-            errors = of_other_settings(comparison, work_dir)
+            errors = of_other_settings(comparison, work_dir, wanted)
         except ComparisonError as error:
             sys.exit(f'error: {error}')
         if not args.table and not errors:

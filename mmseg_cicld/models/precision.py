@@ -41,7 +41,8 @@ def autocast_dtype(name: str, device: torch.device | str) -> torch.dtype | None:
         ValueError: For another name, which would need loss scaling or save nothing.
     """
     if name not in ('bfloat16', 'auto'):
-        raise ValueError(f"dtype is {name!r}, allowed are 'bfloat16' and 'auto' (that where the device has units for it)")
+        raise ValueError(f"dtype is {name!r}, allowed are 'bfloat16' and 'auto', which is bfloat16 where the device has "
+                         'units for it')
     return torch.bfloat16 if name == 'bfloat16' or _has_units(torch.device(device)) else None
 
 

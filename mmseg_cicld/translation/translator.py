@@ -16,6 +16,8 @@ from .image_diffusion import ImageDiffusion
 from .reverse_steps import ReverseSteps, TranslationSettings
 from .segmentation_guide import SegmentationGuide
 
+DTYPES = (None, 'bfloat16', 'auto')
+
 
 class Translator(nn.Module):
     """Noises images and denoises them with the diffusion model of another domain.
@@ -40,8 +42,9 @@ class Translator(nn.Module):
         if guidance is not None and guide is None:
             raise ValueError('guidance needs a segmentor: set segmentor=dict(config=..., checkpoint=...), or '
                              'guidance=None')
-        if dtype is not None:
-            autocast_dtype(dtype, 'cpu')  # a wrong one is refused before networks are moved to a device
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is {dtype!r}, allowed are None (float32), 'bfloat16' and 'auto' (bfloat16 where the "
+                             'device has units for it)')
         self.guidance = None if guidance is None else build_settings(SemanticGuidance, guidance, 'guidance')
         self.diffusion = diffusion.requires_grad_(False)
         self.guide = guide

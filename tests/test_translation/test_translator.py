@@ -144,7 +144,7 @@ SCHEDULER = 'translation.scheduler'
     (dict(scheduler=dict(type='DDPMScheduler', variance_type='learned')), "variance_type is 'learned', allowed"),
     (dict(scheduler=dict(type='DDPMScheduler', variance_type='fixed_large')), 'leaves noise in the image'),
     (dict(rescale_betas_zero_snr=True), 'the last timestep of scheduler of the diffusion model holds no signal'),
-    (dict(dtype='float16'), "dtype is 'float16', allowed are 'bfloat16' and 'auto'"),
+    (dict(dtype='float16'), r"dtype is 'float16', allowed are None \(float32\), 'bfloat16' and 'auto'"),
     (dict(guidance=dict(strength=1)), 'guidance has no strength')])
 def test_settings_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -23,7 +23,8 @@ class Tolerances:
         gradient: Of gradient norms, as a share of the largest one.
         values: Of single weights, absolute; None: the parameter's own learning rate, after one step a tenth of it.
         norms: Of norms of weights, relative. In float32 one weight whose gradient is rounding noise moved the norm of
-            a small parameter by 1.2e-5: AdamW makes a full step of noise.
+            a small parameter by 1.2e-5, in a ResNet on a processor without AVX-512 by 2.4e-5: AdamW makes a full step
+            of noise.
         change: Of norms of what a weight changed by, relative.
     """
 
@@ -53,7 +54,7 @@ FLOAT32_MIT = Tolerances(
 FLOAT32_JITTERED = replace(FLOAT32_MIT, images=5e-5)
 FLOAT32_RESNET = Tolerances(
     images=2e-6, eval_logits=2e-5, logits=(1e-2, 1e-1), loss=(1e-3, 5e-3), weighted_loss=(1e-3, 5e-3), accuracy=0.5,
-    share=5e-3, share_pixels=0, labels=0.02, gradient=3e-2, values=5e-4, norms=2e-5, change=1e-1)
+    share=5e-3, share_pixels=0, labels=0.02, gradient=3e-2, values=5e-4, norms=5e-5, change=1e-1)
 
 
 def tolerances(precision: str, resnet: bool = False, jittered: bool = False) -> Tolerances:

@@ -70,7 +70,8 @@ class Comparison:
 
         Raises:
             ComparisonError: If the file has no rows, a key is unknown, two names have one folder, a row begins with or
-                evaluates one that does not stand before it, or the reference is no row.
+                evaluates one that does not stand before it, a row hands over what no row gives, or the reference is no
+                row.
         """
         content = Config.fromfile(str(file)).to_dict()
         shared = content.get('options', {})
@@ -121,6 +122,9 @@ def _check_order(file: str | Path, row: Row, before: Sequence[Row]) -> None:
     if row.after in evaluations or None not in (row.begin_with, row.evaluates):
         raise ComparisonError(f'{file}: the row {row.name!r} has begin_with={row.begin_with!r} and evaluates='
                               f'{row.evaluates!r}; give one of them, the name of a row that is trained')
+    if row.hand_over is not None and row.begin_with is None:
+        raise ComparisonError(f'{file}: the row {row.name!r} has hand_over={dict(row.hand_over)} and begins with no other '
+                              'row; set begin_with, or remove hand_over')
 
 
 def training_config(row: Row, seed: int, folder: Path, before: Path | None) -> Config:

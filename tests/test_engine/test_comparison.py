@@ -48,6 +48,7 @@ def test_options_of_a_row_stand_over_those_of_all(tmp_path):
      'none of the rows before'),
     ("rows = [dict(name='x', config='x.py', evaluates='y'), dict(name='y', config='y.py')]", "'x' evaluates 'y'"),
     ("rows = [dict(name='y', config='y.py'), dict(name='x', config='x.py', begin_with='y', evaluates='y')]", 'one of them'),
+    ("rows = [dict(name='x', config='x.py', hand_over={'teacher.': 'student.'})]", 'set begin_with, or remove hand_over'),
     ("rows = [dict(name='y', config='y.py'), dict(name='x', config='x.py', evaluates='y'), "
      "dict(name='z', config='y.py', begin_with='x')]", 'row that is trained'),
     ("reference = 'z'\nrows = [dict(name='x', config='x.py')]", "reference='z' is none of the rows .'x'."),

@@ -44,7 +44,8 @@ def test_before_the_first_step_it_computes_what_the_backbone_does(name, tuning):
         for parameter, theirs in zip(plain.parameters(), tuned.backbone.parameters()):
             parameter.requires_grad_(id(theirs) in changed)
         plain.train()
-        inputs = images(size=64 if name in ('mit', 'fused') else 32)  # maps of one place have no layout by which a kernel is chosen
+        # Maps of one place have no layout by which a kernel is chosen.
+        inputs = images(size=64 if name in ('mit', 'fused') else 32)
         assert same(plain(inputs), tuned.train()(inputs)), 'bitwise, in training mode too'
 
 

@@ -54,7 +54,7 @@ FLOAT32_MIT = Tolerances(
 FLOAT32_JITTERED = replace(FLOAT32_MIT, images=5e-5)
 FLOAT32_RESNET = Tolerances(
     images=2e-6, eval_logits=2e-5, logits=(1e-2, 1e-1), loss=(1e-3, 5e-3), weighted_loss=(1e-3, 5e-3), accuracy=0.5,
-    share=5e-3, share_pixels=0, labels=0.02, gradient=3e-2, values=5e-4, norms=5e-5, change=1e-1)
+    share=5e-3, share_pixels=0, labels=0.02, gradient=3e-2, values=5e-4, norms=2.5e-5, change=1e-1)
 
 
 def tolerances(precision: str, resnet: bool = False, jittered: bool = False) -> Tolerances:

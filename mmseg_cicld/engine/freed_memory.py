@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
 
     glibc gives freed memory back, and the system clears each page when it is first touched again. A step makes hundreds
     of feature maps; clearing took as long as computing with them. Larger blocks still go back: kept, they are cut up by
-    smaller tensors, and the process grows by a seventh. For them torch asks for pages of 2 MiB, which the system hands out
+    smaller tensors, and the process grew by 8 %. For them torch asks for pages of 2 MiB, which the system hands out
     and clears faster, unless ``THP_MEM_ALLOC_ENABLE`` is set already. torch reads that with its first tensor.
 
     Returns:

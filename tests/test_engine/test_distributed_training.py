@@ -58,7 +58,7 @@ def test_gradients_are_those_of_the_joined_batch(tmp_path, more):
     alone, *ranks = _final(one), _final(two, 0), _final(two, 1)
     for name, value in alone.items():
         assert torch.equal(ranks[0][name], ranks[1][name]), name
-        torch.testing.assert_close(ranks[0][name], value, rtol=1e-4, atol=1e-5, msg=lambda text: f'{name}: {text}')
+        torch.testing.assert_close(ranks[0][name], value, rtol=1e-4, atol=2e-6, msg=lambda text: f'{name}: {text}')
     moved = [name for name in start if name.endswith(('conv_seg.weight', 'shift_encoder.encoder.backbone.conv.weight'))]
     moved += ['objectives.1.discriminator.0.weight']
     for name in moved:
@@ -92,7 +92,12 @@ def test_accumulation_over_processes_is_the_joined_batch(tmp_path):
     alone, *ranks = _final(tmp_path / 'one'), _final(tmp_path / 'two', 0), _final(tmp_path / 'two', 1)
     for name, value in alone.items():
         assert torch.equal(ranks[0][name], ranks[1][name]), name
+        # Without AVX-512, sums in another order moved a weight by 3.2e-6: gradients of two iterations are added up.
         torch.testing.assert_close(ranks[0][name], value, rtol=1e-4, atol=1e-5, msg=lambda text: f'{name}: {text}')
+    config = toy_config(str(tmp_path / 'start'), options=COMPARABLE | accumulate)
+    start = AdaptationRunner.from_cfg(config).model.state_dict()
+    for name in (name for name in start if name.endswith('conv.weight') and name.startswith('student.')):
+        assert (alone[name] - start[name]).abs().max() > 1e-3, f'{name} moved a hundred times as far as the bound'
 
 
 def test_sync_batchnorm_on_cpu_is_refused(tmp_path, capfd):

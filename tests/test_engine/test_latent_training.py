@@ -103,9 +103,10 @@ def test_two_processes_are_one_with_the_joined_batch(tmp_path, options, compared
                  for name in ('one/final.rank0', 'two/final.rank0', 'two/final.rank1'))
     for name, value in one.items():
         assert torch.equal(two[0][name], two[1][name]), name
-        torch.testing.assert_close(two[0][name], value, rtol=1e-4, atol=1e-5, msg=lambda text: f'{name}: {text}')
+        torch.testing.assert_close(two[0][name], value, rtol=1e-4, atol=2e-6, msg=lambda text: f'{name}: {text}')
     logged = records(tmp_path / 'one')[0], *(records(tmp_path / 'two', rank)[0] for rank in (0, 1))
     for name in compared:
         joined, *parts = (float.fromhex(line[name]) for line in logged)
-        # MMD is a small difference of means of kernels, each at most one: as exact as these are.
-        assert sum(parts) / 2 == pytest.approx(joined, rel=1e-4, abs=1e-6), name
+        # MMD is a small difference of means near one: exact to a unit in their last place.
+        absolute = torch.finfo(torch.float32).eps if name == 'align.loss_mmd' else None
+        assert sum(parts) / 2 == pytest.approx(joined, rel=1e-4, abs=absolute), name

@@ -24,6 +24,8 @@ if (($# == 0)); then
     bash tools/lint.sh
     browser
 fi
+# The suite starts hundreds of programs: none compiles again what another has compiled.
+export PYTHONDONTWRITEBYTECODE=
 processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1

@@ -55,9 +55,13 @@ install() { # install WHAT PIP_ARGUMENTS...
         fail "pip could not install $1, see above. What is installed stays: run the same command again to continue."
 }
 
-check() { # The import shows what pip does not: libraries of the system, mixed stacks.
-    local message
-    message=$("$python" -W ignore -c 'import mmseg_cicld' 2>&1) || fail "$venv does not work: ${message##*$'\n'}"
+# The import shows what pip does not: libraries of the system, mixed stacks. Images of containers often forbid Python to
+# keep what it compiles; then each program would compile all that it imports anew, half of the time that it takes to start.
+check() {
+    local message imports=mmseg_cicld
+    [[ -z ${PYTHONDONTWRITEBYTECODE:-} ]] || imports+=', mmseg.models, torch._dynamo' # what a training imports too
+    message=$(PYTHONDONTWRITEBYTECODE='' "$python" -W ignore -c "import $imports" 2>&1) ||
+        fail "$venv does not work: ${message##*$'\n'}"
 }
 
 fingerprint() { # All that an installation depends on: a changed file or a moved folder installs again.

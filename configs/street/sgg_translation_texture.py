@@ -1,0 +1,18 @@
+# SGG on the pair `texture`. Guide and judge are trained by the comparison that the translated images are for:
+# python tools/train.py configs/street/target-diffusion_texture.py
+# python tools/analysis_tools/compare_methods.py configs/street/comparisons/sgg_texture.py --rows "source only" DAFormer
+# python tools/translate_dataset.py configs/street/sgg_translation_texture.py --output work_dirs/sgg_texture/both
+_base_ = ['./sgg_translation.py']
+
+names = dict(classes='data/texture/classes.json')
+source = dict(
+    type='FolderDataset', data_root='data/texture/source', metainfo=names,
+    data_prefix=dict(img_path='images/train', seg_map_path='labels/train'))
+target = dict(
+    type='FolderDataset', data_root='data/texture/target', metainfo=names, data_prefix=dict(img_path='images/train'))
+diffusion = 'work_dirs/target-diffusion_texture/diffusion'
+trained = 'work_dirs/comparisons/sgg_texture'
+segmentor = dict(
+    config=f'{trained}/source_only/seed_0/training.py', checkpoint=f'{trained}/source_only/seed_0/iter_300.pth')
+judge = dict(config=f'{trained}/DAFormer/seed_0/training.py', checkpoint=f'{trained}/DAFormer/seed_0/iter_200.pth')
+report = dict(segmentor=judge, features=judge, target=target)

@@ -25,7 +25,6 @@ rows = [
         'connected, mask': mask,
         'connected, no denoiser': no_denoiser,
         'apart, image latent': apart,
-        'apart, unconditioned': {**apart, **unconditioned},
         'apart, no denoiser': {**apart, **no_denoiser},
     }.items()
     for phase, options in ((', source only', _base_.source_only), ('', _base_.rare_classes))

@@ -10,6 +10,8 @@ source = dict(
     data_prefix=dict(img_path='images/train', seg_map_path='labels/train'))
 target = dict(
     type='FolderDataset', data_root='data/texture/target', metainfo=names, data_prefix=dict(img_path='images/train'))
+# Whole images, three times as high as the crops that the model has learned from.
+tile = dict(size=(192, 256), overlap=0)
 diffusion = 'work_dirs/target-diffusion_texture/diffusion'
 trained = 'work_dirs/comparisons/sgg_texture'
 segmentor = dict(

@@ -16,5 +16,7 @@ diffusion = 'work_dirs/target-diffusion_texture/diffusion'
 trained = 'work_dirs/comparisons/sgg_texture'
 segmentor = dict(
     config=f'{trained}/source_only/seed_0/training.py', checkpoint=f'{trained}/source_only/seed_0/iter_300.pth')
+# With the street set's 0.01 guidance paints patterns that segmentors take for the class (configs/sgg/README.md).
+guidance = dict(local_scale=0.001, global_scale=0.001)
 judge = dict(config=f'{trained}/DAFormer/seed_0/training.py', checkpoint=f'{trained}/DAFormer/seed_0/iter_200.pth')
 report = dict(segmentor=judge, features=judge, target=target)

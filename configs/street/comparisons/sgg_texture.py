@@ -10,8 +10,8 @@ rows = [
     dict(name='DAFormer', config=daformer, begin_with='source only', options=adaptation),
     *(dict(name=f'{method}, {kind}', config=daformer, begin_with=begin,
            options={**options, data: dict(data_root=f'work_dirs/sgg_texture/{folder}', share=1.0)})
-      for kind, folder in (('unguided', 'unguided'), ('LCG and GSG', 'both'), ('LCG and GSG, a tenth', 'tenth'),
-                           ('adapted guide', 'adapted'))
+      for kind, folder in (('unguided', 'unguided'), ('LCG and GSG', 'both'), ('LCG and GSG of 0.01', 'strong'),
+                           ('adapted guide of 0.01', 'adapted'))
       for method, begin, options in (('source only', None, _base_.source_only),
                                      ('DAFormer', f'source only, {kind}', adaptation))),
 ]

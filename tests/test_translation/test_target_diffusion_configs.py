@@ -14,8 +14,8 @@ from tiny_diffusion import AUTOENCODER
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 PATHS = [*sorted((CONFIGS / 'sgg').glob('target-diffusion_*.py')),
-         *sorted((CONFIGS / 'street').glob('target-*diffusion_street.py'))]
-SIZES = dict(cityscapes=(1024, 2048), acdc=(1080, 1920), street=(128, 256))  # of the image files
+         *sorted((CONFIGS / 'street').glob('target-*diffusion_*.py'))]
+SIZES = dict(cityscapes=(1024, 2048), acdc=(1080, 1920), street=(128, 256), texture=(180, 320))  # of the image files
 
 
 def shrink(model: dict) -> None:

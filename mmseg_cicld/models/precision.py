@@ -22,11 +22,6 @@ def multiplies_bfloat16() -> bool:
     return any(_capabilities().get(name) for name in ('avx512_bf16', 'amx_bf16', 'bf16', 'sve_bf16'))
 
 
-def multiplies_bfloat16_matrices() -> bool:
-    """Tells whether this processor has units for products of bfloat16 matrices, many times as fast as float32."""
-    return bool(_capabilities().get('amx_bf16'))
-
-
 def autocast_dtype(name: str, device: torch.device | str) -> torch.dtype | None:
     """Returns the number format of autocast that a config names.
 

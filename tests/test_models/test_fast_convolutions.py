@@ -179,9 +179,9 @@ def test_winograd_is_for_wide_maps_of_some_size():
     assert not wide.bfloat16()._suits(torch.zeros(1, 64, 32, 32, dtype=torch.bfloat16))
 
 
-def test_units_for_matrices_of_bfloat16_are_used():
+def test_units_for_bfloat16_are_used():
     conv, x = WinogradConv2d(64, 64, 3, padding=1), torch.zeros(1, 64, 32, 32)
-    with patch.object(winograd_convolution, 'multiplies_bfloat16_matrices', lambda: True):
+    with patch.object(winograd_convolution, 'multiplies_bfloat16', lambda: True):
         assert conv._suits(x)
         with torch.autocast('cpu', torch.bfloat16):
             assert not conv._suits(x)

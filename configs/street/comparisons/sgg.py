@@ -1,4 +1,4 @@
-# SGG and PTL: source images as they are and translated in six ways, for source images alone and for DAFormer, which
+# SGG and PTL: source images as they are and translated in seven ways, for source images alone and for DAFormer, which
 # begins with the network of the row before. configs/sgg/README.md has the commands of the translations.
 _base_ = ['./short.py']
 
@@ -10,7 +10,8 @@ rows = [
     *(dict(name=f'{method}, {kind}', config=daformer, begin_with=begin,
            options={**options, data: dict(data_root=f'work_dirs/sgg/{folder}', share=1.0)})
       for kind, folder in (('unguided', 'unguided'), ('LCG', 'local'), ('GSG', 'global'), ('LCG and GSG', 'both'),
-                           ('LCG, GSG and PTL', 'progressive/round_3/dataset'), ('adapted guide', 'adapted'))
+                           ('LCG, GSG and PTL', 'progressive/round_3/dataset'),
+                           ('LCG and GSG of 0.01', 'strong'), ('adapted guide of 0.01', 'adapted'))
       for method, begin, options in (('source only', None, _base_.source_only),
                                      ('DAFormer', f'source only, {kind}', {}))),
 ]

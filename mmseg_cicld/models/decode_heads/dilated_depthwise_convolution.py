@@ -64,10 +64,22 @@ class _DilatedDepthwise(torch.autograd.Function):
 
 
 def _convolved(x_BCHW: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    weight = weight.to(x_BCHW.dtype)
     # oneDNN's kernel pads rows up to its block of columns alone (6 with AVX-512), beyond it runs a slow one.
-    x_BCHW = F.pad(x_BCHW, (dilation, dilation))
-    return F.conv2d(x_BCHW, weight, padding=(dilation, 0), dilation=dilation, groups=len(weight))
+    if torch.compiler.is_compiling():
+        return _convolved_rows(F.pad(x_BCHW, (dilation, dilation)), weight, dilation)
+    # An image at a time in the same memory: HRDA's teacher has dozens of windows, and new pages cost more than the work.
+    _, channels, height, width = x_BCHW.shape
+    padded_1HWC = x_BCHW.new_zeros(1, height, width + 2 * dilation, channels)
+    out_BCHW = torch.empty_like(x_BCHW)
+    for x_CHW, out_CHW in zip(x_BCHW, out_BCHW):
+        padded_1HWC[0, :, dilation:-dilation] = x_CHW.permute(1, 2, 0)
+        out_CHW.copy_(_convolved_rows(padded_1HWC.permute(0, 3, 1, 2), weight, dilation)[0])
+    return out_BCHW
+
+
+def _convolved_rows(padded_BCHW: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    return F.conv2d(padded_BCHW, weight.to(padded_BCHW.dtype), padding=(dilation, 0), dilation=dilation,
+                    groups=len(weight))
 
 
 def _weight_gradient(x_BCHW: Tensor, grad_BCHW: Tensor, dilation: int) -> Tensor:

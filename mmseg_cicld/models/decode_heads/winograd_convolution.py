@@ -16,21 +16,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..export_tracing import is_exported
-from ..precision import convolved_dtype, multiplies_bfloat16_matrices
+from ..precision import convolved_dtype, multiplies_bfloat16
 
 NEAR, FAR = 0.75, 1.5
 # Tiles that are transformed and multiplied at once: enough for fast products, few enough for little memory.
 TILES_AT_ONCE = 64
 # Below, the transforms cost more than the products save.
 SMALLEST_CHANNELS, SMALLEST_TILES = 64, 64
+# Transformed kernels are kept in blocks of some places each. The allocator gives blocks of 32 MiB back to the system
+# (freed_memory.py), and to get a page anew takes as long as to compute what is in it.
+LARGEST_BLOCK = 24 * 2**20
 
 
 class WinogradConv2d(nn.Conv2d):
     """A ``Conv2d`` that computes wide 3x3 convolutions by Winograd's algorithm on a CPU.
 
     Arguments, tensor names and, up to rounding, results are those of ``torch.nn.Conv2d``, which it is on a GPU, in an
-    exported or compiled network, and for small maps. Under autocast to bfloat16 it computes in float32: no slower
-    than the direct form in bfloat16, and it rounds less; units for products of bfloat16 matrices (AMX) are used.
+    exported or compiled network, and for small maps. Under autocast to bfloat16 it is that too where the processor
+    multiplies such numbers itself, up to four times as fast as float32; elsewhere it computes in float32.
     """
 
     def forward(self, x_BIHW: Tensor) -> Tensor:
@@ -46,7 +49,7 @@ class WinogradConv2d(nn.Conv2d):
     def _suits(self, x_BIHW: Tensor) -> bool:
         if x_BIHW.device.type != 'cpu' or is_exported() or torch.compiler.is_compiling():
             return False
-        if convolved_dtype(x_BIHW) == torch.bfloat16 and multiplies_bfloat16_matrices():
+        if convolved_dtype(x_BIHW) == torch.bfloat16 and multiplies_bfloat16():
             return False
         batch, _, height, width = x_BIHW.shape
         tiles = batch * (height // 4) * (width // 4)
@@ -62,42 +65,67 @@ class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_BHWI: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x_BHWI, weight)
-        return _convolved(x_BHWI, weight)
+        return _convolved(x_BHWI, [block_SOI.transpose(1, 2) for block_SOI in _kernel_blocks(weight, turned=False)])
 
     @staticmethod
     def backward(ctx: Any, grad_BHWO: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x_BHWI, weight = ctx.saved_tensors
         grad_x = grad_weight = None
+        if ctx.needs_input_grad[1]:  # first, before there is a gradient of the map: it takes most memory
+            grad_weight = _weight_gradient(x_BHWI, grad_BHWO, weight)
         if ctx.needs_input_grad[0]:
-            grad_x = _convolved(grad_BHWO, weight.flip(2, 3).transpose(0, 1)).to(x_BHWI.dtype)
-        if ctx.needs_input_grad[1]:
-            grad_weight = _weight_gradient(x_BHWI, grad_BHWO, weight.dtype)
+            grad_x = _convolved(grad_BHWO, _kernel_blocks(weight, turned=True)).to(x_BHWI.dtype)
         return grad_x, grad_weight
 
 
-def _convolved(x_BHWI: Tensor, weight: Tensor) -> Tensor:
+def _kernel_blocks(weight: Tensor, turned: bool) -> list[Tensor]:
+    """Returns transformed kernels [S, O, I], some places a block, turned by half a circle for the gradient of a map."""
+    kernels = weight.reshape(-1, 9).T
+    transform = _kernel_transform(weight.dtype)
+    return [(part @ kernels).view(-1, *weight.shape[:2])
+            for part in (transform.flip(1) if turned else transform).split(_places_at_once(weight))]
+
+
+def _convolved(x_BHWI: Tensor, blocks_SIO: list[Tensor]) -> Tensor:
     batch, height, width, _ = x_BHWI.shape
-    channels, kernels = len(weight), _kernel_transform(weight.dtype)
-    transformed_SOI = (kernels @ weight.reshape(-1, 9).T).view(36, channels, -1)
-    out = weight.new_empty(batch, -(-height // 4) * 4, -(-width // 4) * 4, channels)
-    for image, rows, tiles_STI in _transformed_tiles(x_BHWI, weight.dtype):
-        products_STO = tiles_STI @ transformed_SOI.transpose(1, 2)
+    channels, dtype = blocks_SIO[0].shape[2], blocks_SIO[0].dtype
+    out = x_BHWI.new_empty(batch, -(-height // 4) * 4, -(-width // 4) * 4, channels, dtype=dtype)
+    for image, rows, tiles_STI in _transformed_tiles(x_BHWI, dtype):
+        products_STO = out.new_empty(36, tiles_STI.shape[1], channels)
+        for tiles, block_SIO, products in _by_block(blocks_SIO, tiles_STI, products_STO):
+            torch.bmm(tiles, block_SIO, out=products)
         _output_transform(products_STO.view(6, 6, len(rows), -1, channels),
                           out[image, 4 * rows.start:4 * rows.stop].unflatten(1, (-1, 4)).unflatten(0, (-1, 4)))
+        del products, products_STO  # before the next are made
     return out[:, :height, :width]
 
 
-def _weight_gradient(x_BHWI: Tensor, grad_BHWO: Tensor, dtype: torch.dtype) -> Tensor:
-    channels_in, channels = x_BHWI.shape[-1], grad_BHWO.shape[-1]
+def _weight_gradient(x_BHWI: Tensor, grad_BHWO: Tensor, weight: Tensor) -> Tensor:
+    dtype, channels = weight.dtype, len(weight)
     height, width = x_BHWI.shape[1:3]
     grad_BHWO = F.pad(grad_BHWO.to(dtype), (0, 0, 0, -width % 4, 0, -height % 4))
-    total_SOI = grad_BHWO.new_zeros(36, channels, channels_in)
+    transforms = _kernel_transform(dtype).split(_places_at_once(weight))
+    blocks_SOI = [weight.new_empty(len(transform), *weight.shape[:2]) for transform in transforms]
+    summed = 0  # whether a block has a sum already; before, it has anything
     for image, rows, tiles_STI in _transformed_tiles(x_BHWI, dtype):
         grads = _output_gradient(grad_BHWO[image, 4 * rows.start:4 * rows.stop].unflatten(1, (-1, 4))
                                  .unflatten(0, (-1, 4)))
-        total_SOI.baddbmm_(grads.view(36, -1, channels).transpose(1, 2), tiles_STI)
-    kernels = _kernel_transform(dtype)
-    return (kernels.T @ total_SOI.view(36, -1)).view(3, 3, channels, channels_in).permute(2, 3, 0, 1)
+        for tiles, block_SOI, grads_STO in _by_block(blocks_SOI, tiles_STI, grads.view(36, -1, channels)):
+            block_SOI.baddbmm_(grads_STO.transpose(1, 2), tiles, beta=summed)
+        summed = 1
+    kernels = sum(transform.T @ block_SOI.flatten(1) for transform, block_SOI in zip(transforms, blocks_SOI))
+    return kernels.view(3, 3, *weight.shape[:2]).permute(2, 3, 0, 1)
+
+
+def _places_at_once(weight: Tensor) -> int:
+    return max(1, LARGEST_BLOCK // (weight[..., 0, 0].numel() * weight.element_size()))
+
+
+def _by_block(blocks: list[Tensor], tiles_STI: Tensor,
+              outputs_STO: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yields tiles, kernels and outputs of the same places."""
+    places = [len(block) for block in blocks]
+    return zip(tiles_STI.split(places), blocks, outputs_STO.split(places))
 
 
 def _transformed_tiles(x_BHWI: Tensor, dtype: torch.dtype) -> Iterator[tuple[int, range, Tensor]]:
@@ -108,8 +136,9 @@ def _transformed_tiles(x_BHWI: Tensor, dtype: torch.dtype) -> Iterator[tuple[int
     half = torch.empty(6, 4 * columns + 2, channels, dtype=dtype)
     across = half.as_strided((6, 6, columns, channels), (channels, half.stride(0), 4 * channels, 1))
     tiles = torch.empty(36 * step * columns * channels, dtype=dtype)
+    padded = torch.zeros(4 * rows + 2, 4 * columns + 2, channels, dtype=dtype)
     for image, x_HWI in enumerate(x_BHWI):
-        padded = F.pad(x_HWI, (0, 0, 1, 4 * columns - width + 1, 1, 4 * rows - height + 1)).to(dtype)
+        padded[1:height + 1, 1:width + 1] = x_HWI
         for start in range(0, rows, step):
             part = range(start, min(start + step, rows))
             now = tiles[:36 * len(part) * columns * channels].view(6, 6, len(part), columns, channels)

@@ -137,7 +137,8 @@ def test_winograd_is_the_direct_form(size, bias):
     batch, height, width = size
     conv = WinogradConv2d(64, 67, 3, padding=1, bias=bias).double()
     x = torch.randn(batch, 64, height, width, dtype=torch.float64)
-    with patch.object(winograd_convolution, 'TILES_AT_ONCE', 24):  # several parts, the last one smaller
+    # Several parts of tiles and of kernels, the last ones smaller.
+    with patch.multiple(winograd_convolution, TILES_AT_ONCE=24, LARGEST_BLOCK=10 * conv.weight[..., 0, 0].nbytes):
         assert deviation(conv, x, padding=1) <= 1e-12
     assert conv._suits(x)
 
@@ -155,7 +156,8 @@ def test_winograd_rounds_no_more_than_the_direct_form_under_autocast():
     torch.manual_seed(0)
     conv, x = WinogradConv2d(64, 64, 3, padding=1), torch.randn(1, 64, 32, 32).bfloat16().requires_grad_()
     exact = F.conv2d(x.float(), conv.weight, conv.bias, padding=1)
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast('cpu', torch.bfloat16), \
+            patch.object(winograd_convolution, 'multiplies_bfloat16', lambda: False):
         found, direct = conv(x), F.conv2d(x, conv.weight, conv.bias, padding=1)
     assert found.dtype == torch.bfloat16
     assert (found.float() - exact).abs().mean() <= (direct.float() - exact).abs().mean()

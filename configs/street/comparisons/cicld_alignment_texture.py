@@ -1,0 +1,8 @@
+# What aligns the latents on another pair: plain objects to patterned ones.
+_base_ = ['./cicld_alignment.py', './texture.py']
+
+options = {**_base_.fast, **_base_.texture}
+rows = [
+    dict(row, options={**row['options'], **(_base_.texture_target if row.get('begin_with') or row.get('evaluates') else {})})
+    for row in _base_.rows
+]

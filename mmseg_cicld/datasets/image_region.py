@@ -35,7 +35,11 @@ def resized_region(image: np.ndarray, size: tuple[int, int], box: Box) -> np.nda
         return image[box]
     (top, rows), (left, columns) = (_needed(*each) for each in zip(image.shape[:2], size, box))
     scales = [after / before for before, after in zip(image.shape[:2], size)]
-    part = cv2.resize(image[rows, columns], None, fx=scales[1], fy=scales[0], interpolation=cv2.INTER_LINEAR)
+    source = image[rows, columns]
+    if all(round(edge * scale) == edge for edge, scale in zip(source.shape, scales)):
+        # OpenCV copies what keeps its size to the pixel, whatever the scales; the whole does not keep it.
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)[box]
+    part = cv2.resize(source, None, fx=scales[1], fy=scales[0], interpolation=cv2.INTER_LINEAR)
     height, width = (min(each.stop, edge) - each.start for each, edge in zip(box, size))
     return part[box[0].start - top:, box[1].start - left:][:height, :width]
 

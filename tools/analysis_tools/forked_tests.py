@@ -124,12 +124,11 @@ def _in_fork(folder: Path, options: list[str], selection: Selection, environment
             os.dup2(os.open(os.devnull, flags), descriptor)
         sys.stdout = sys.stderr = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115
         os.chdir(folder)
-        os.environ.update(environment, PYTHONPATH=str(folder), OMP_NUM_THREADS='1')
-        sys.path[0] = str(folder)
+        # Bytecode of one state is never found by the next, whose file may have the same size and second.
+        os.environ.update(environment, PYTHONPATH=str(folder), OMP_NUM_THREADS='1', PYTHONDONTWRITEBYTECODE='1')
+        sys.path[0], sys.dont_write_bytecode = str(folder), True
         if environment:
             line_tracing.start()
-        else:  # bytecode of a change is never found later
-            os.environ['PYTHONDONTWRITEBYTECODE'], sys.dont_write_bytecode = '1', True
         return int(pytest.main(options, plugins=[selection]))
     except BaseException:  # a fork must not go on with what its parent does
         return 1

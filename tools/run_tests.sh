@@ -29,8 +29,15 @@ export PYTHONDONTWRITEBYTECODE=
 processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1
+# Tests write tens of thousands of small files, for which some disks take as long as all else: they stay in memory where
+# there is room (Linux; the 64 MiB of many containers are too few). Set TMPDIR to look into folders of tests that failed.
+if [[ -z ${TMPDIR:-} && -w /dev/shm ]] && (($(df --output=avail -k /dev/shm | tail -n 1) > 10 * 1024 * 1024)); then
+    TMPDIR=$(mktemp -d /dev/shm/tests.XXXXXX)
+    export TMPDIR
+    trap 'rm -rf "$TMPDIR"' EXIT
+fi
 # A file stays in one process, since its tests share what they have prepared; tests/conftest.py puts the longest first.
 # A test that hangs fails, by a signal: the other method of pytest-timeout ends the process, and leaves the programs that
 # the test has started running.
-exec .venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder \
+.venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder \
     --timeout 300 --timeout-method signal "$@"

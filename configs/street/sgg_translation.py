@@ -10,7 +10,7 @@ segmentor = dict(
     checkpoint='work_dirs/source_only_street/iter_300.pth')
 translation = dict(level=0.3, steps=6)
 # The gradient stops at the estimate of the clean image: half the time, no less label agreement. 'sample' is the paper's.
-guidance = dict(local_scale=0.001, global_scale=0.001, order='alternate', through='estimate')
+guidance = dict(local_scale=0.01, global_scale=0.01, order='alternate', through='estimate')
 batch_size = 4
 dtype = 'auto'  # bfloat16 on a device with units for it
 # The adapted network neither guides nor filters: it judges, and describes images for the distance.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .dilated_depthwise_convolution import DilatedDepthwiseConv2d
+from .computed_again import computed_again
 from .levelwise_fusion import fused_at_own_size, is_pointwise, stacked
 from .winograd_convolution import WinogradConv2d
 
@@ -55,7 +56,7 @@ class SeparableConv(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Maps [B, in_channels, H, W] to [B, channels, H, W]."""
-        return self.pointwise_conv(self.depthwise_conv(x_BCHW))
+        return self.pointwise_conv(computed_again(self.depthwise_conv, x_BCHW))
 
 
 class ASPPFusion(nn.Module):

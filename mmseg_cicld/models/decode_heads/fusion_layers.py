@@ -11,8 +11,8 @@ from mmseg.models.utils import SelfAttentionBlock, resize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .dilated_depthwise_convolution import DilatedDepthwiseConv2d
 from .computed_again import computed_again
+from .dilated_depthwise_convolution import DilatedDepthwiseConv2d
 from .levelwise_fusion import fused_at_own_size, is_pointwise, stacked
 from .winograd_convolution import WinogradConv2d
 

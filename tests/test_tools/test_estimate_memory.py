@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mmseg_cicld.models.decode_heads.fusion_layers import SeparableConv
+
 FOLDER = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
 CONFIG = Path(__file__).parents[2] / 'configs/quickstart/adapt_street.py'
 TOOLS = [('estimate_memory', [], 'estimated_peak_mib'),
@@ -17,13 +19,18 @@ TOOLS = [('estimate_memory', [], 'estimated_peak_mib'),
 
 
 @pytest.fixture
-def live_bytes(monkeypatch):
+def estimate_memory(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     spec = importlib.util.spec_from_file_location('estimate_memory', FOLDER / 'estimate_memory.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    yield module.LiveBytes()
+    yield module
     sys.modules.pop('benchmark_step', None)
+
+
+@pytest.fixture
+def live_bytes(estimate_memory):
+    return estimate_memory.LiveBytes()
 
 
 def test_bytes_of_a_forward_and_backward_pass(live_bytes):
@@ -42,6 +49,15 @@ def test_bytes_of_a_forward_and_backward_pass(live_bytes):
             del out
         assert live_bytes.now == pytest.approx(32 * 1024, abs=64)  # weight and gradient
         assert live_bytes.peak > 48 * 1024
+
+
+def test_maps_that_only_a_cpu_computes_again_are_counted(estimate_memory, live_bytes):
+    with FakeTensorMode(), estimate_memory.as_on_a_gpu():
+        branch = SeparableConv(64, 8, dilation=6, norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU'))
+        x = torch.zeros(2, 64, 256, 256)  # 32 MiB
+        with live_bytes:
+            out = branch(x)
+        assert live_bytes.now >= 2 * x.nbytes + out.nbytes  # what norm and pointwise convolution are given
 
 
 def test_operations_of_products_convolutions_and_attention(live_bytes):

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from ..export_tracing import is_exported
+
 # Bytes of a map from which on memory is worth the time. Smaller ones are of networks that fit anywhere.
 LARGE_MAP = 32 * 2**20
 
@@ -15,7 +17,8 @@ def computed_again(block: nn.Module, x_BCHW: Tensor) -> Tensor:
 
     It is for layers that cost little to compute again, such as a depthwise convolution, its norm and activation: each
     keeps a map as large as the input, which several branches share. Results, gradients and running statistics are those
-    of ``block(x_BCHW)``, which this is on other devices, for small maps, without gradients, and in a compiled network.
+    of ``block(x_BCHW)``, which this is on other devices, for small maps, without gradients, and in a compiled or exported
+    network.
 
     Args:
         block: Layers that draw no random numbers.
@@ -25,7 +28,7 @@ def computed_again(block: nn.Module, x_BCHW: Tensor) -> Tensor:
         Their output.
     """
     if (x_BCHW.device.type != 'cpu' or x_BCHW.nbytes < LARGE_MAP or not torch.is_grad_enabled()
-            or torch.compiler.is_compiling()):
+            or torch.compiler.is_compiling() or is_exported()):
         return block(x_BCHW)
     return checkpoint(block, x_BCHW, use_reentrant=False, preserve_rng_state=False,
                       context_fn=lambda: (contextlib.nullcontext(), _AsInForward(block)))

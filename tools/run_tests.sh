@@ -19,6 +19,19 @@ browser() { # Reports are tested in a real one. Without it, and without the righ
         >/dev/null 2>&1 || echo "run_tests: chromium could not be installed: tests in a browser are skipped" >&2
 }
 
+# Tests write tens of thousands of small files, for which some disks take as long as all else: they go into memory where there
+# is room and programs may be started. Folders of tests that failed stay until the next run.
+files_in_memory() {
+    local old folder=/dev/shm/tests.$$ needed=$((10 * 1024 * 1024)) # KiB
+    [[ -w /dev/shm ]] && (($(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1 || echo 0) > needed)) &&
+        (($(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo) > needed)) || return 1
+    for old in /dev/shm/tests.*; do
+        kill -0 "${old##*.}" 2>/dev/null || rm -rf "$old" 2>/dev/null || true
+    done
+    mkdir -m 700 "$folder" && printf '#!/bin/sh\n' >"$folder/program" && chmod +x "$folder/program" || return 1
+    "$folder/program" 2>/dev/null || { rm -rf "$folder" && return 1; }
+}
+
 bash tools/setup_env.sh --tests
 if (($# == 0)); then
     bash tools/lint.sh
@@ -29,15 +42,11 @@ export PYTHONDONTWRITEBYTECODE=
 processes=${TEST_PROCESSES:-$(nproc)}
 # Each process computes with one thread: threads of several processes on the same cores only wait for each other.
 export OMP_NUM_THREADS=1
-# Tests write tens of thousands of small files, for which some disks take as long as all else: they stay in memory where
-# there is room (Linux; the 64 MiB of many containers are too few). Set TMPDIR to look into folders of tests that failed.
-if [[ -z ${TMPDIR:-} && -w /dev/shm ]] && (($(df --output=avail -k /dev/shm | tail -n 1) > 10 * 1024 * 1024)); then
-    TMPDIR=$(mktemp -d /dev/shm/tests.XXXXXX)
-    export TMPDIR
-    trap 'rm -rf "$TMPDIR"' EXIT
+if [[ -z ${TMPDIR:-} ]] && files_in_memory; then
+    export TMPDIR=/dev/shm/tests.$$
 fi
 # A file stays in one process, since its tests share what they have prepared; tests/conftest.py puts the longest first.
 # A test that hangs fails, by a signal: the other method of pytest-timeout ends the process, and leaves the programs that
 # the test has started running.
-.venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder \
+exec .venv/bin/python -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder \
     --timeout 300 --timeout-method signal "$@"

@@ -68,6 +68,17 @@ def test_norms_work_as_they_did_in_the_forward_pass():
         assert torch.equal(got, right)
 
 
+def test_a_block_that_sees_a_small_and_a_large_map_has_both_gradients():
+    plain, x = depthwise_block(), images()
+    block = deepcopy(plain)
+    with patch.object(module, 'LARGE_MAP', x.nbytes):
+        for call in (plain, lambda values: computed_again(block, values)):
+            small, large = call(x[:1]), call(x)
+            (small.square().sum() + large.square().sum()).backward()
+    for got, right in zip(block.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(got.grad, right.grad)
+
+
 def test_only_the_input_is_kept():
     block, x = depthwise_block(), images()
     _, all_maps = saved_bytes(block, x)

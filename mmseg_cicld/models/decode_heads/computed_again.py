@@ -18,7 +18,7 @@ def computed_again(block: nn.Module, x_BCHW: Tensor) -> Tensor:
     It is for layers that cost little to compute again, such as a depthwise convolution, its norm and activation: each
     keeps a map as large as the input, which several branches share. Results, gradients and running statistics are those
     of ``block(x_BCHW)``, which this is on other devices, for small maps, without gradients, and in a compiled or exported
-    network.
+    network. Weights stay as they are until the backward pass.
 
     Args:
         block: Layers that draw no random numbers.
@@ -46,12 +46,11 @@ class _AsInForward:
         self._after = self._modes_now(), [buffer.clone() for buffer in self._buffers]
         self._set_modes(self._modes)
 
-    @torch.no_grad()
     def __exit__(self, *error: object) -> None:
         modes, values = self._after
         self._set_modes(modes)
         for buffer, value in zip(self._buffers, values):
-            buffer.copy_(value)
+            buffer.data.copy_(value)  # unseen by other backward passes of the norm, which are not disturbed by it
 
     def _modes_now(self) -> list[tuple[bool, bool]]:
         return [(norm.training, norm.track_running_stats) for norm in self._norms]

@@ -23,8 +23,8 @@ NEAR, FAR = 0.75, 1.5
 TILES_AT_ONCE = 64
 # Below, the transforms cost more than the products save.
 SMALLEST_CHANNELS, SMALLEST_TILES = 64, 64
-# Transformed kernels are kept in blocks of some places each. The allocator gives blocks of 32 MiB back to the system
-# (freed_memory.py), and to get a page anew takes as long as to compute what is in it.
+# Transformed kernels are kept in blocks of some places each. Blocks of 32 MiB go back to the system where freed memory is
+# not kept (freed_memory.py), and to get a page anew takes as long as to compute what is in it.
 LARGEST_BLOCK = 24 * 2**20
 
 

@@ -3,6 +3,6 @@ _base_ = ['./cicld_connection.py', './texture.py']
 
 options = {**_base_.fast, **_base_.texture}
 rows = [
-    dict(row, options={**row['options'], **(_base_.texture_target if row.get('begin_with') or row.get('evaluates') else {})})
+    dict(row, options={**row['options'], **(_base_.texture_target if row.get('begin_with') else {})})
     for row in _base_.rows
 ]

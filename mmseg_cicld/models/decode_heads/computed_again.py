@@ -18,11 +18,11 @@ def computed_again(block: nn.Module, x_BCHW: Tensor) -> Tensor:
     It is for layers that cost little to compute again, such as a depthwise convolution, its norm and activation: each
     keeps a map as large as the input, which several branches share. Results, gradients and running statistics are those
     of ``block(x_BCHW)``, which this is on other devices, for small maps, without gradients, and in a compiled or exported
-    network. Weights stay as they are until the backward pass.
+    network. Weights have to stay as they are until the backward pass. Source: gradient checkpointing (Chen et al., 2016).
 
     Args:
         block: Layers that draw no random numbers.
-        x_BCHW: Their input.
+        x_BCHW: Their input, [B, C, H, W], of any floating point type.
 
     Returns:
         Their output.
